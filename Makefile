@@ -1,0 +1,80 @@
+# `make help` lists what there is. Everything runs inside .venv, made from the locked versions.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FOR ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+
+## venv: only the environment; .venv/bin/keepalive exists after it
+venv: $(VENV)/.made
+
+$(VENV)/.made: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "keepalive needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments. On Debian: apt install python3-venv" >&2; exit 1; }
+	@test ! -e $(VENV) || rm -r $(VENV)
+	@echo "Making $(VENV) from the locked versions (once; about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+## run: a local Cloudflare emulator and the real daemon against it, with faults on the way (FOR=30s ends by itself)
+run: venv
+	@$(BIN)/keepalive demo $(if $(FOR),--for $(FOR))
+
+## test: the whole test suite
+test: venv
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+## cover: the suite with branch coverage; fails under 90 % for the package or 100 % for the core
+cover: venv
+	@$(BIN)/python -m coverage erase
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=keepalive --cov-branch --cov-report=
+	@$(BIN)/python -m coverage report --fail-under=90
+	@$(BIN)/python -m coverage report --include='keepalive/core/*' --fail-under=100
+
+## check: format, lint, types, imports, dependencies
+check: venv
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+
+## format: let ruff write the code the way `check` wants it
+format: venv
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+## bench: the benchmarks, with the figures that docs and README quote
+bench: venv
+	@$(BIN)/python -m benchmarks
+
+## audit: asks the vulnerability database about the locked versions (needs a network)
+audit: venv
+	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
+
+## image: the container image, by whichever of docker, podman and buildah is here
+image:
+	@engine=$$(command -v docker || command -v podman || command -v buildah) || { echo "make image needs docker, podman or buildah" >&2; exit 1; }; \
+	"$$engine" build -t keepalive:dev .
+
+## lock: newest versions that fit pyproject.toml, with hashes, for every Python from 3.11
+lock: venv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml -o requirements/run.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra speed -c requirements/run.txt pyproject.toml -o requirements/speed.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra speed --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+## clean: removes what make made
+clean:
+	@rm -rf $(VENV) dist build .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
+
+.PHONY: venv run test cover check format bench audit image lock clean help
