@@ -1,0 +1,209 @@
+"""An event: something that happened, worth telling. One class each; the sinks decide what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.outcome import Fault
+from keepalive.core.target import Key, Scope, Target
+
+
+class Level(StrEnum):
+    """How much a person should care."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The root of all events.
+
+    Attributes:
+        at: When it happened, on the engine's clock, even if it was noticed later.
+    """
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = Level.INFO
+    at: float
+
+
+Sink = Callable[[Event], None]
+"""Takes an event; never blocks, never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted(Event):
+    """The configuration was accepted and the scheduler is about to turn."""
+
+    name: ClassVar[str] = "daemon.started"
+    version: str
+    config: str
+    targets: int
+    rate_groups: int
+    window: float
+    interval: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonReady(Event):
+    """Every held target has had its first answer."""
+
+    name: ClassVar[str] = "daemon.ready"
+    eligible: int
+    targets: int
+    after_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonDraining(Event):
+    """No new beats; those in flight finish."""
+
+    name: ClassVar[str] = "daemon.draining"
+    cause: str
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatAccepted(Event):
+    """A lease was renewed. `latency` and `lateness` are seconds."""
+
+    name: ClassVar[str] = "heartbeat.accepted"
+    level: ClassVar[Level] = Level.DEBUG
+    target: Target
+    attempt: int
+    hedge: bool
+    latency: float
+    lateness: float
+    eligible_until: float
+    cf_ray: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(Event):
+    """One attempt was not accepted; `outcome` is throttled, denied or transient."""
+
+    name: ClassVar[str] = "attempt.failed"
+    level: ClassVar[Level] = Level.DEBUG
+    target: Target
+    attempt: int
+    hedge: bool
+    latency: float
+    outcome: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EligibilityChanged(Event):
+    """A target went from one state to another.
+
+    `from_state` is None when it is new, `to_state` when it left the plan; `eligible_until` is None where
+    it never had a lease.
+    """
+
+    name: ClassVar[str] = "eligibility.changed"
+    target: Target
+    from_state: Eligibility | None
+    to_state: Eligibility | None
+    cause: str
+    eligible_until: float | None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRefused(Event):
+    """The quota cannot hold this target beside those before it."""
+
+    name: ClassVar[str] = "target.refused"
+    level: ClassVar[Level] = Level.WARNING
+    target: Target
+    rate_group: str
+    room: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupStretched(Event):
+    """A group beats slower (or at its own pace again) so that its demand stays under its share."""
+
+    name: ClassVar[str] = "group.stretched"
+    rate_group: str
+    interval: float
+    nominal: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupThrottled(Event):
+    """Cloudflare answered 429: the group is silent until `until`."""
+
+    name: ClassVar[str] = "group.throttled"
+    level: ClassVar[Level] = Level.WARNING
+    rate_group: str
+    until: float
+    retry_after: float | None
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOpened(Event):
+    """Everything under `key` is only probed for now."""
+
+    name: ClassVar[str] = "breaker.opened"
+    level: ClassVar[Level] = Level.WARNING
+    rate_group: str
+    scope: Scope
+    key: Key
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerClosed(Event):
+    """What was only probed beats again; `open_for` is in seconds."""
+
+    name: ClassVar[str] = "breaker.closed"
+    rate_group: str
+    scope: Scope
+    key: Key
+    open_for: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialDenied(Event):
+    """A credential was refused often enough to believe it."""
+
+    name: ClassVar[str] = "credential.denied"
+    level: ClassVar[Level] = Level.ERROR
+    credential: str
+    fault: Fault
+    next_probe_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspendDetected(Event):
+    """The machine slept for `seconds`; connections are dropped and everything is renewed by deadline."""
+
+    name: ClassVar[str] = "suspend.detected"
+    level: ClassVar[Level] = Level.WARNING
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EligibilitySummary(Event):
+    """Counts per state, and the share of target-seconds that were eligible since the start (0 to 1)."""
+
+    name: ClassVar[str] = "eligibility.summary"
+    pending: int
+    eligible: int
+    at_risk: int
+    lapsed: int
+    denied: int
+    refused: int
+    eligible_ratio: float
+    heartbeats: int
+    attempts: int
+    final: bool = False

@@ -1,0 +1,105 @@
+"""A plan: what is wanted. The one input of the engine at start, reload, lease and hand-over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from keepalive.core.target import Target
+
+PLANNED_SHARE = 7 / 9
+"""Part of keepalive's share that regular beats may fill at the nominal interval; the rest is for retries."""
+
+DEMAND_SHARE = 9 / 10
+"""Part of keepalive's share under which the demand, retries included, is held by stretching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many requests a rate group may send: `requests` per `period` seconds, of which `share` is ours."""
+
+    requests: int = 1200
+    period: float = 300.0
+    share: float = 0.9
+
+    @property
+    def allowed(self) -> int:
+        """Requests that keepalive may send in any `period` seconds: 1,080 by default."""
+        return max(1, int(self.requests * self.share))
+
+    @property
+    def rate(self) -> float:
+        """The same in requests per second."""
+        return self.allowed / self.period
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How targets are beaten.
+
+    Attributes:
+        window: Seconds that one accepted heartbeat is assumed to last.
+        interval: Seconds between heartbeats; infinite for "one heartbeat each, then rest".
+        jitter: Part of the interval by which a beat may come early, 0 to 0.5.
+    """
+
+    window: float = 45.0
+    interval: float = 15.0
+    jitter: float = 0.1
+
+    @property
+    def timeout(self) -> float:
+        """Seconds an attempt may take, all along: shrinking it would undercut a slow server."""
+        return min(5.0, self.window / 4)
+
+    @property
+    def longest_interval(self) -> float:
+        """How far a crowded group may stretch: half the window leaves one whole beat to lose."""
+        return max(self.interval, self.window / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPlan:
+    """What one rate group is to hold: its targets in order of priority, and by which rules."""
+
+    name: str
+    targets: tuple[Target, ...]
+    policy: Policy = Policy()
+    quota: Quota = Quota()
+
+
+Plan = Mapping[str, GroupPlan]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which targets a quota can hold, and how far apart their beats then are.
+
+    Attributes:
+        interval: Seconds between beats; above the policy's when the group is stretched.
+        admitted: Held, in the plan's order.
+        refused: Not held: they would have lapsed the others.
+    """
+
+    interval: float
+    admitted: tuple[Target, ...]
+    refused: tuple[Target, ...]
+
+
+def admit(plan: GroupPlan, tries_per_beat: float = 1.0) -> Admission:
+    """Say which targets of a group can live on its quota, and at which interval.
+
+    Regular beats decide who is admitted; retries never refuse anyone, they only stretch.
+
+    Args:
+        plan: The group's plan.
+        tries_per_beat: Attempts that a heartbeat took lately, at least 1.
+    """
+    policy, rate = plan.policy, plan.quota.rate
+    planned = rate * PLANNED_SHARE
+    room = len(plan.targets) if policy.interval == inf else int(planned * policy.longest_interval + 1e-9)
+    admitted, refused = plan.targets[:room], plan.targets[room:]
+    needed = max(len(admitted) / planned, len(admitted) * tries_per_beat / (rate * DEMAND_SHARE))
+    interval = max(policy.interval, min(needed, policy.longest_interval))
+    return Admission(interval, admitted, refused)

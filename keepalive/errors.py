@@ -1,0 +1,55 @@
+"""Every exception that keepalive raises on purpose, in one screen.
+
+A fault of the network or of Cloudflare is never an exception: it is an `Outcome`. What is here ends a
+command, and `exit_code` is what the shell then sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class KeepaliveError(Exception):
+    """The root: catch it to catch whatever keepalive says to a person. Its text is one clear message."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(KeepaliveError):
+    """The command line itself cannot be understood."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFault:
+    """One thing that is wrong with the configuration.
+
+    Attributes:
+        where: A file with its line (`keepalive.toml:12`, `targets.csv:7`), a variable (`$KEEPALIVE_…`)
+            or an option (`--config`).
+        key: The dotted key as a user writes it (`heartbeat.interval`, `targets[2].account_id`), or "".
+        found: What was found there, in words; never a secret's value.
+        hint: What to write instead.
+    """
+
+    where: str
+    key: str
+    found: str
+    hint: str
+
+    def __str__(self) -> str:
+        """Say it in one line: `where: key: found; hint`."""
+        place = f"{self.where}: {self.key}" if self.key else self.where
+        return f"{place}: {self.found}; {self.hint}" if self.hint else f"{place}: {self.found}"
+
+
+class ConfigError(KeepaliveError):
+    """The configuration has faults; all of them are in `faults`. Nothing has been sent."""
+
+    exit_code: ClassVar[int] = 78
+
+    def __init__(self, faults: tuple[ConfigFault, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))
