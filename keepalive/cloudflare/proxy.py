@@ -1,0 +1,63 @@
+"""The proxy on the way to Cloudflare, as the environment names it.
+
+The session's own `trust_env` is not used: it would also read ~/.netrc, whose password would take the
+place of the credential.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.request import getproxies, proxy_bypass
+
+from aiohttp import encode_basic_auth
+from yarl import URL
+
+from keepalive.errors import ConfigError, ConfigFault
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that no proxy elsewhere can reach, so none is asked."""
+
+
+class Proxy(NamedTuple):
+    """A proxy: where it is, and the headers that open it.
+
+    Attributes:
+        url: Scheme, host and port; no user and no password.
+        headers: `Proxy-Authorization`, where the environment gave a password. Secret: never log it.
+    """
+
+    url: URL
+    headers: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Name the place only."""
+        return f"Proxy({str(self.url)!r})"
+
+
+def proxy_for(base: URL) -> Proxy | None:
+    """Say which proxy leads to `base`: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case.
+
+    Raises:
+        ConfigError: The variable holds no address of an HTTP proxy.
+    """
+    host = base.host or ""
+    found = getproxies()
+    value = found.get(base.scheme) or found.get("all")
+    if not value or host in LOOPBACK or proxy_bypass(f"{host}:{base.port}"):
+        return None
+    variable = f"${base.scheme.upper()}_PROXY" if found.get(base.scheme) else "$ALL_PROXY"
+    try:
+        url = URL(value if "://" in value else f"http://{value}")
+        bare = url.origin()
+        headers = {"Proxy-Authorization": encode_basic_auth(url.user, url.password or "")} if url.user else {}
+    except ValueError:
+        raise _not_usable(variable, "no address of a proxy") from None
+    if bare.scheme not in ("http", "https"):
+        raise _not_usable(variable, f"a proxy of the kind {bare.scheme}")
+    return Proxy(bare, headers)
+
+
+def _not_usable(variable: str, found: str) -> ConfigError:
+    """Say it without the value, which may hold a password."""
+    hint = "write http://HOST:PORT (SOCKS is not supported), or exempt the host by NO_PROXY"
+    return ConfigError((ConfigFault(variable, "", found, hint),))

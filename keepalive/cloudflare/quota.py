@@ -1,0 +1,135 @@
+"""The quota as a reply's headers tell it: how much is left, and how long to be silent.
+
+A header is a stranger's word. What is negative, no number, longer than a day or said twice in two ways
+is not obeyed: it counts as not said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from keepalive.core.outcome import Headroom
+
+Fields = Mapping[str, str]
+"""A reply's headers: names in lower case, repeated ones joined as `merged` does."""
+
+LONGEST = 86_400.0
+"""Seconds; no honest reply asks for more than a day."""
+
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+
+
+class _Item(NamedTuple):
+    """One member of a structured list: `"default";r=50;t=30`."""
+
+    name: str
+    numbers: Mapping[str, float]
+
+
+def merged(headers: Mapping[str, str]) -> dict[str, str]:
+    """Take headers as they came and join repeated ones by a comma (RFC 9110, 5.3).
+
+    A list stays a list that way, and a number that was said twice is no number any more.
+    """
+    fields: dict[str, str] = {}
+    for name, value in headers.items():
+        key = name.lower()
+        fields[key] = f"{fields[key]}, {value}" if key in fields else value
+    return fields
+
+
+def headroom(fields: Fields) -> Headroom | None:
+    """Read what is left of the quota; of several policies the tightest counts.
+
+    Two spellings are known: `Ratelimit` with `Ratelimit-Policy`, and `X-RateLimit-Limit`, `-Remaining`
+    and `-Reset` (seconds).
+    """
+    if (limits := fields.get("ratelimit")) is not None:
+        return _tightest(_items(limits), _items(fields.get("ratelimit-policy", "")))
+    if (left := fields.get("x-ratelimit-remaining")) is not None:
+        remaining, reset_in = _number(left), _seconds(fields.get("x-ratelimit-reset", ""))
+        requests = _number(fields.get("x-ratelimit-limit", ""))
+        if remaining is not None and reset_in is not None:
+            return Headroom(int(remaining), reset_in, int(requests) if requests else None)
+    return None
+
+
+def retry_after(fields: Fields, *, wall_now: float) -> float | None:
+    """Read how long a 429 asks for silence.
+
+    Args:
+        fields: The reply's headers.
+        wall_now: Seconds since 1970, for a `Retry-After` that is a date. The reply's own `Date` goes
+            before it: a wrong clock on this side must not shorten the silence.
+
+    Returns:
+        Seconds, above 0 and at most a day, or None where the reply names no such time.
+    """
+    value = fields.get("retry-after", "").strip()
+    if (at := _http_date(value)) is None:
+        return _seconds(value)
+    asked_at = _http_date(fields.get("date", "").strip())
+    wait = at - (wall_now if asked_at is None else asked_at)
+    return wait if 0 < wait <= LONGEST else None
+
+
+def _tightest(limits: list[_Item], policies: list[_Item]) -> Headroom | None:
+    """Pair each limit with the policy of its name, and pick the one that leaves the slowest pace."""
+    sizes = {policy.name: policy.numbers for policy in policies}
+    found = [
+        Headroom(
+            remaining=int(numbers["r"]),
+            reset_in=numbers["t"],
+            requests=int(sizes.get(name, {}).get("q", 0)) or None,
+            period=sizes.get(name, {}).get("w"),
+        )
+        for name, numbers in limits
+        if "r" in numbers and "t" in numbers
+    ]
+    return min(found, key=lambda each: (each.remaining / each.reset_in, -each.reset_in), default=None)
+
+
+def _items(value: str) -> list[_Item]:
+    """Split a structured list; an item with a parameter that is absurd or said twice is left out."""
+    items = []
+    for member in value.split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        words = dict(_pair(parameter) for parameter in parameters)
+        numbers = {
+            key: number
+            for key, word in words.items()
+            if (number := _seconds(word) if key in ("t", "w") else _number(word)) is not None
+        }
+        if len(words) == len(parameters):
+            items.append(_Item(name, numbers))
+    return items
+
+
+def _pair(parameter: str) -> tuple[str, str]:
+    key, _, word = parameter.partition("=")
+    return key.strip(), word.strip()
+
+
+def _number(word: str) -> float | None:
+    """A number of at least 0, or None."""
+    return float(word) if _NUMBER.fullmatch(word.strip()) else None
+
+
+def _seconds(word: str) -> float | None:
+    """A duration above 0 and of at most a day, or None."""
+    number = _number(word)
+    return number if number is not None and 0 < number <= LONGEST else None
+
+
+def _http_date(value: str) -> float | None:
+    """A date as HTTP writes it (RFC 9110, 5.6.7) in seconds since 1970, or None."""
+    if not _HTTP_DATE.fullmatch(value):
+        return None
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
