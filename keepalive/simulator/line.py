@@ -1,0 +1,136 @@
+"""A line: one rate group, its client and Cloudflare at the two ends, and what is measured between them."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Protocol
+
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.events import EligibilityChanged, Event, TargetRefused
+from keepalive.core.outcome import Attempt, Order, Throttled
+from keepalive.core.plan import GroupPlan
+from keepalive.simulator.flight import Flight
+from keepalive.simulator.opinion import Opinion
+from keepalive.simulator.result import GroupResult
+from keepalive.simulator.session import Session
+from keepalive.simulator.spells import RemoteSpell
+from keepalive.simulator.tally import Tally
+from keepalive.simulator.user import User
+
+SILENCE_GRACE = 0.25
+"""Seconds after a 429 in which what is already leaving may still leave."""
+
+
+class Group(Protocol):
+    """What is simulated: the seam of `keepalive.core.group.RateGroup`."""
+
+    def apply(self, plan: GroupPlan, now: float) -> None:
+        """Take over a plan."""
+        ...
+
+    def take(self, now: float) -> Order | None:
+        """The next attempt that may leave now."""
+        ...
+
+    def settle(self, attempt: Attempt, now: float, u: float) -> list[Event]:
+        """Learn how an attempt ended."""
+        ...
+
+    def next_wake(self, now: float) -> float:
+        """When to ask again."""
+        ...
+
+    def announce(self, now: float) -> list[Event]:
+        """What fell due."""
+        ...
+
+    def hasten(self, now: float) -> None:
+        """Make everybody due: the machine has slept."""
+        ...
+
+
+class Line:
+    """One rate group: the client's side, Cloudflare's side, and what is measured between them."""
+
+    __slots__ = (
+        "armed",
+        "calls",
+        "group",
+        "opinions",
+        "plan",
+        "sends",
+        "sessions",
+        "silence_calls",
+        "silent_from",
+        "silent_until",
+        "user",
+        "wakes",
+        "woken_at",
+    )
+
+    def __init__(self, plan: GroupPlan, spells: tuple[RemoteSpell, ...], group: Group) -> None:
+        self.plan = plan
+        self.group = group
+        self.user = User(plan.quota, plan.policy.window, plan.policy.interval)
+        self.sessions = {
+            target: Session(
+                target,
+                plan.policy.window,
+                tuple(spell for spell in spells if spell.touches(plan.name, target)),
+            )
+            for target in plan.targets
+        }
+        self.opinions = {target: Opinion() for target in plan.targets}
+        self.sends = Tally(plan.quota.period)
+        self.calls = 0
+        self.silence_calls = 0
+        self.silent_from = self.silent_until = -inf
+        self.armed = inf
+        self.woken_at = -inf
+        self.wakes = 0
+
+    def send(self, flight: Flight) -> None:
+        """Measure what leaves."""
+        now = flight.sent_at
+        self.calls += 1
+        self.sends.count(now)
+        flight.session.tries.append(flight)
+        if self.silent_from < now < self.silent_until:
+            self.silence_calls += 1
+
+    def hush(self, throttled: Throttled, answered_at: float, now: float) -> None:
+        """A 429 that Cloudflare gave at `answered_at` was heard now."""
+        if throttled.retry_after is None:
+            return
+        if now >= self.silent_until:
+            self.silent_from = now + SILENCE_GRACE
+        self.silent_until = max(self.silent_until, answered_at + throttled.retry_after)
+
+    def hear(self, events: list[Event]) -> None:
+        """Note what the group says of its targets."""
+        for event in events:
+            if isinstance(event, EligibilityChanged):
+                self.opinions[event.target].hear(event.to_state, event.at)
+            elif isinstance(event, TargetRefused):
+                self.opinions[event.target].hear(Eligibility.REFUSED, event.at)
+
+    def forget(self, now: float) -> None:
+        """The group is gone, and its opinions with it."""
+        for opinion in self.opinions.values():
+            opinion.hear(None, now)
+
+    def result(self) -> GroupResult:
+        """The group's part of the result."""
+        states = [opinion.state for opinion in self.opinions.values()]
+        refused = states.count(Eligibility.REFUSED)
+        return GroupResult(
+            name=self.plan.name,
+            held=len(states) - refused,
+            refused=refused,
+            allowed=self.plan.quota.allowed,
+            worst_period=self.sends.worst,
+            calls=self.calls,
+            blocks=self.user.blocks,
+            silence_calls=self.silence_calls,
+            wakes=self.wakes,
+        )

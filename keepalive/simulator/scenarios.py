@@ -1,0 +1,159 @@
+"""Scenarios: what is simulated, as named data. A seed varies the phases of the faults, and all chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+from keepalive.core.plan import GroupPlan
+from keepalive.core.target import Target
+from keepalive.simulator.network import Latency
+from keepalive.simulator.spells import Broken, Flaky, Loss, Outage, Slow, Spell, Throttle
+
+HOUR = 3600.0
+
+HEALTHY = Latency(median=0.08, spread=0.4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """What is played.
+
+    Attributes:
+        name: Names it in results.
+        seed: All chance of the run comes from it.
+        groups: What each rate group is to hold.
+        spells: The faults on the way.
+        duration: Seconds of virtual time.
+        latency: How long a healthy answer takes.
+        address_limit: Calls per second for all groups together.
+    """
+
+    name: str
+    seed: int
+    groups: tuple[GroupPlan, ...]
+    spells: tuple[Spell, ...]
+    duration: float
+    latency: Latency = HEALTHY
+    address_limit: int = 200
+
+
+def fleet(groups: int, targets: int) -> tuple[GroupPlan, ...]:
+    """So many rate groups with so many targets each, at the default policy and quota."""
+    return tuple(
+        GroupPlan(
+            f"group{group}",
+            tuple(Target(f"credential{group}", f"{group:032x}", f"script{n}") for n in range(targets)),
+        )
+        for group in range(groups)
+    )
+
+
+FOUR_GROUPS = fleet(4, 42)
+"""What the promises are made for: as many targets as a quota holds unstretched, four times."""
+
+
+Weather = Callable[[Random, float], tuple[Spell, ...]]
+"""Makes the spells of so many seconds of virtual time; their phases come from the source of chance."""
+
+
+class Preset(NamedTuple):
+    """A scenario without its seed.
+
+    Attributes:
+        groups: What each rate group is to hold.
+        weather: Makes the faults.
+        hours: Hours of virtual time, where nobody asks for another length.
+    """
+
+    groups: tuple[GroupPlan, ...]
+    weather: Weather
+    hours: float
+
+
+def _always(*spells: Spell) -> Weather:
+    return lambda _chance, _duration: spells
+
+
+def _again_and_again(faults: Callable[[float], tuple[Spell, ...]], pause: float) -> Weather:
+    """The same faults, each time at another phase: `pause` to twice as many seconds of health between."""
+
+    def weather(chance: Random, duration: float) -> tuple[Spell, ...]:
+        spells: list[Spell] = []
+        moment = pause * (1 + chance.random())
+        while moment + pause < duration:
+            spells += faults(moment)
+            moment = spells[-1].end + pause * (1 + chance.random())
+        return tuple(spells)
+
+    return weather
+
+
+def _outage(length: float, loss: Loss) -> Weather:
+    return _again_and_again(lambda at: (Outage(start=at, length=length, loss=loss),), pause=120.0)
+
+
+def _relapse(at: float) -> tuple[Spell, ...]:
+    """22 s down, 7 s up, 22 s down."""
+    return Outage(start=at, length=22.0), Outage(start=at + 29.0, length=22.0)
+
+
+def _throttle(retry_after: float | None) -> Weather:
+    return _again_and_again(
+        lambda at: (Throttle(start=at, length=5.0, retry_after=retry_after),), pause=400.0
+    )
+
+
+def _broken(targets: int) -> Weather:
+    """So many targets of each group answer 503 for ever; chance says where they stand in its order."""
+
+    def weather(chance: Random, _duration: float) -> tuple[Spell, ...]:
+        chosen = (target for plan in FOUR_GROUPS for target in chance.sample(plan.targets, targets))
+        return (Broken(targets=frozenset(chosen), status=503),)
+
+    return weather
+
+
+def _everything(chance: Random, duration: float) -> tuple[Spell, ...]:
+    """Noise all the time, one outage and one spell of 429, at least 45 s apart: one fault at a time."""
+    outage, apart = 20.0, 45.0
+    first = chance.uniform(60.0, duration / 2 - outage - apart)
+    second = chance.uniform(first + outage + apart, duration - 2 * outage)
+    outage_at, throttle_at = chance.sample((first, second), 2)
+    return (
+        Flaky(reset=0.05, unavailable=0.03, hang=0.01),
+        Outage(start=outage_at, length=outage, loss=chance.choice(tuple(Loss))),
+        Throttle(start=throttle_at, length=5.0, retry_after=5.0),
+    )
+
+
+_DAY = 24.0
+
+PRESETS: Mapping[str, Preset] = {
+    "healthy": Preset(FOUR_GROUPS, _always(), _DAY),
+    "outage-26-refused": Preset(FOUR_GROUPS, _outage(26.0, Loss.REFUSED), 1.0),
+    "outage-26-blackhole": Preset(FOUR_GROUPS, _outage(26.0, Loss.BLACK_HOLE), 1.0),
+    "22-7-22": Preset(FOUR_GROUPS, _again_and_again(_relapse, pause=120.0), 1.0),
+    "hang-10": Preset(FOUR_GROUPS, _always(Flaky(hang=0.1)), _DAY),
+    "hang-20": Preset(FOUR_GROUPS, _always(Flaky(hang=0.2)), _DAY),
+    "hang-30": Preset(FOUR_GROUPS, _always(Flaky(hang=0.3)), _DAY),
+    "slow-4s": Preset(FOUR_GROUPS, _always(Slow(seconds=4.0)), _DAY),
+    "slow-4s-hang-10": Preset(FOUR_GROUPS, _always(Slow(seconds=4.0), Flaky(hang=0.1)), _DAY),
+    "stretched-63-hang-10": Preset(fleet(4, 63), _always(Flaky(hang=0.1)), _DAY),
+    "broken-2": Preset(FOUR_GROUPS, _broken(2), _DAY),
+    "broken-10": Preset(FOUR_GROUPS, _broken(10), _DAY),
+    "throttle-5s": Preset(FOUR_GROUPS, _throttle(None), 4.0),
+    "throttle-5s-retry-after": Preset(FOUR_GROUPS, _throttle(5.0), 4.0),
+    "benchmark": Preset(fleet(3, 20), _everything, 1 / 6),
+}
+"""Every scenario by its name: the first promise in full, and the trace that peers are compared by."""
+
+
+def scenario(name: str, seed: int, hours: float | None = None) -> Scenario:
+    """Make a scenario of `PRESETS`, for `hours` of virtual time or as long as it says itself."""
+    preset = PRESETS[name]
+    duration = HOUR * (preset.hours if hours is None else hours)
+    spells = preset.weather(Random(f"{name}/{seed}"), duration)  # noqa: S311  chance by seed, no secret
+    return Scenario(name=name, seed=seed, groups=preset.groups, spells=spells, duration=duration)
