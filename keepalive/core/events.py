@@ -30,8 +30,13 @@ class Event:
     """
 
     name: ClassVar[str]
-    level: ClassVar[Level] = Level.INFO
+    _level: ClassVar[Level] = Level.INFO
     at: float
+
+    @property
+    def level(self) -> Level:
+        """How much a person should care."""
+        return self._level
 
 
 Sink = Callable[[Event], None]
@@ -75,7 +80,7 @@ class HeartbeatAccepted(Event):
     """A lease was renewed. `latency` and `lateness` are seconds."""
 
     name: ClassVar[str] = "heartbeat.accepted"
-    level: ClassVar[Level] = Level.DEBUG
+    _level: ClassVar[Level] = Level.DEBUG
     target: Target
     attempt: int
     hedge: bool
@@ -90,7 +95,7 @@ class AttemptFailed(Event):
     """One attempt was not accepted; `outcome` is throttled, denied or transient."""
 
     name: ClassVar[str] = "attempt.failed"
-    level: ClassVar[Level] = Level.DEBUG
+    _level: ClassVar[Level] = Level.DEBUG
     target: Target
     attempt: int
     hedge: bool
@@ -115,13 +120,26 @@ class EligibilityChanged(Event):
     eligible_until: float | None
     fault: Fault | None = None
 
+    @property
+    def level(self) -> Level:
+        """Debug for a new target, a warning when it is at risk, an error when nobody streams to the user."""
+        match self.to_state:
+            case Eligibility.PENDING:
+                return Level.DEBUG
+            case Eligibility.AT_RISK:
+                return Level.WARNING
+            case Eligibility.LAPSED | Eligibility.DENIED | Eligibility.REFUSED:
+                return Level.ERROR
+            case _:
+                return Level.INFO
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetRefused(Event):
     """The quota cannot hold this target beside those before it."""
 
     name: ClassVar[str] = "target.refused"
-    level: ClassVar[Level] = Level.WARNING
+    _level: ClassVar[Level] = Level.WARNING
     target: Target
     rate_group: str
     room: int
@@ -142,7 +160,7 @@ class GroupThrottled(Event):
     """Cloudflare answered 429: the group is silent until `until`."""
 
     name: ClassVar[str] = "group.throttled"
-    level: ClassVar[Level] = Level.WARNING
+    _level: ClassVar[Level] = Level.WARNING
     rate_group: str
     until: float
     retry_after: float | None
@@ -154,7 +172,7 @@ class BreakerOpened(Event):
     """Everything under `key` is only probed for now."""
 
     name: ClassVar[str] = "breaker.opened"
-    level: ClassVar[Level] = Level.WARNING
+    _level: ClassVar[Level] = Level.WARNING
     rate_group: str
     scope: Scope
     key: Key
@@ -177,7 +195,7 @@ class CredentialDenied(Event):
     """A credential was refused often enough to believe it."""
 
     name: ClassVar[str] = "credential.denied"
-    level: ClassVar[Level] = Level.ERROR
+    _level: ClassVar[Level] = Level.ERROR
     credential: str
     fault: Fault
     next_probe_at: float
@@ -188,7 +206,7 @@ class SuspendDetected(Event):
     """The machine slept for `seconds`; connections are dropped and everything is renewed by deadline."""
 
     name: ClassVar[str] = "suspend.detected"
-    level: ClassVar[Level] = Level.WARNING
+    _level: ClassVar[Level] = Level.WARNING
     seconds: float
 
 

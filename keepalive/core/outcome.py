@@ -103,6 +103,7 @@ class Order:
     """Leave to send one attempt now, already charged to the ledger.
 
     Attributes:
+        serial: Counts the orders of one group; identifies this one.
         target: Whom to speak for.
         number: 1 for the first attempt of a heartbeat, counting up until one is accepted.
         hedge: True when another attempt of this target is still unanswered.
@@ -110,6 +111,7 @@ class Order:
         timeout: Seconds after which the attempt is given up.
     """
 
+    serial: int
     target: Target
     number: int
     hedge: bool

@@ -87,19 +87,27 @@ class Admission:
     refused: tuple[Target, ...]
 
 
-def admit(plan: GroupPlan, tries_per_beat: float = 1.0) -> Admission:
-    """Say which targets of a group can live on its quota, and at which interval.
-
-    Regular beats decide who is admitted; retries never refuse anyone, they only stretch.
+def stretch(plan: GroupPlan, count: int, tries_per_beat: float = 1.0) -> float:
+    """Seconds between the beats of `count` targets: the policy's, or more when the quota needs it.
 
     Args:
         plan: The group's plan.
+        count: Targets that are held.
         tries_per_beat: Attempts that a heartbeat took lately, at least 1.
     """
-    policy, rate = plan.policy, plan.quota.rate
-    planned = rate * PLANNED_SHARE
-    room = len(plan.targets) if policy.interval == inf else int(planned * policy.longest_interval + 1e-9)
+    rate = plan.quota.rate
+    needed = max(count / (rate * PLANNED_SHARE), count * tries_per_beat / (rate * DEMAND_SHARE))
+    return max(plan.policy.interval, min(needed, plan.policy.longest_interval))
+
+
+def admit(plan: GroupPlan) -> Admission:
+    """Say which targets of a group can live on its quota, and at which interval.
+
+    Regular beats decide who is admitted; retries never refuse anyone, they only stretch.
+    """
+    policy = plan.policy
+    if policy.interval == inf:
+        return Admission(inf, plan.targets, ())
+    room = int(plan.quota.rate * PLANNED_SHARE * policy.longest_interval + 1e-9)
     admitted, refused = plan.targets[:room], plan.targets[room:]
-    needed = max(len(admitted) / planned, len(admitted) * tries_per_beat / (rate * DEMAND_SHARE))
-    interval = max(policy.interval, min(needed, policy.longest_interval))
-    return Admission(interval, admitted, refused)
+    return Admission(stretch(plan, len(admitted)), admitted, refused)

@@ -1,0 +1,139 @@
+"""A budget: when a group may call again. It says when, never whether."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Protocol
+
+from keepalive.core.ledger import Ledger
+from keepalive.core.outcome import Headroom, Throttled
+from keepalive.core.plan import Quota
+
+HEDGE_SHARE = 0.98
+"""Part of the share above which no hedge is sent: the last calls belong to those who have none in flight."""
+
+UNTOLD_SILENCES = (5.0, 10.0, 300.0)
+"""Seconds of silence after the 1st, 2nd and every further 429 that names no time.
+
+So single probes leave 5 and 15 s after the first, then every 300 s, the length of Cloudflare's own block.
+"""
+
+SILENCE_MARGIN = (0.1, 0.4)
+"""Seconds added to a silence that the server named: a fixed part, and a random one on top."""
+
+
+class Gate(Protocol):
+    """What an attempt has to pass. Budget, ramp and breaker alike say when, not whether."""
+
+    def ready_at(self, now: float) -> float:
+        """The moment at which one more attempt may leave; infinite while that hangs on one under way."""
+        ...
+
+    def charge(self, now: float) -> None:
+        """Count one attempt that leaves now."""
+        ...
+
+
+class Budget:
+    """The calls that one rate group may send: its ledger, what the replies say of the quota, and 429s."""
+
+    __slots__ = (
+        "_gap",
+        "_gap_until",
+        "_next_at",
+        "_refusals",
+        "_silenced_at",
+        "ledger",
+        "rate",
+        "silent_until",
+    )
+
+    def __init__(self, quota: Quota) -> None:
+        self.ledger = Ledger(quota.allowed, quota.period)
+        self.rate = quota.rate
+        self.silent_until = -inf
+        self._silenced_at = -inf
+        self._refusals = 0
+        self._gap = 0.0
+        self._gap_until = -inf
+        self._next_at = -inf
+
+    def resize(self, quota: Quota, now: float) -> None:
+        """Go on with another quota; what was sent still counts."""
+        self.rate = quota.rate
+        if quota.period == self.ledger.period:
+            self.ledger.limit = quota.allowed
+            return
+        calls = self.ledger.save(now)
+        self.ledger = Ledger(quota.allowed, quota.period)
+        self.ledger.restore(calls)
+
+    def ready_at(self, now: float) -> float:
+        """The moment at which one more attempt may leave."""
+        ready = max(self.ledger.ready_at(now), self.silent_until)
+        if self._next_at > ready and self._gap_until > now:
+            ready = min(self._next_at, self._gap_until)
+        return ready
+
+    def charge(self, now: float) -> None:
+        """Count one attempt that leaves now."""
+        self.ledger.charge(now)
+        if self._gap:
+            self._next_at = max(now, self._next_at) + self._gap if self._gap < inf else inf
+
+    def allows_hedges(self, now: float) -> bool:
+        """Whether enough of the share is left for a second attempt of one target."""
+        return self.ledger.count(now) < HEDGE_SHARE * self.ledger.limit
+
+    def heed(self, headroom: Headroom, now: float) -> None:
+        """Obey what a reply said of the quota: never faster than what remains, spread until the reset.
+
+        Somebody else of the same user may be spending too, so the reply wins over our own count.
+        """
+        if headroom.remaining >= self.rate * headroom.reset_in:
+            self._gap, self._gap_until = 0.0, -inf
+            return
+        if self._gap_until <= now:
+            self._next_at = now
+        self._gap = headroom.reset_in / headroom.remaining if headroom.remaining else inf
+        self._gap_until = now + headroom.reset_in
+        if not headroom.remaining:
+            self._next_at = inf
+
+    def silence(self, throttled: Throttled, sent_at: float, now: float, u: float) -> bool:
+        """Be silent after a 429.
+
+        Args:
+            throttled: What came back.
+            sent_at: When that attempt had left: one that left before the silence never escalates it.
+            now: The moment.
+            u: Unit draw, so that several groups do not come back at one moment.
+
+        Returns:
+            Whether this began or lengthened a silence.
+        """
+        fresh = sent_at >= max(self.silent_until, self._silenced_at)
+        if throttled.retry_after is None and not fresh:
+            return False
+        if throttled.retry_after is None:
+            pause = UNTOLD_SILENCES[min(self._refusals, len(UNTOLD_SILENCES) - 1)]
+        else:
+            pause = throttled.retry_after + SILENCE_MARGIN[0] + SILENCE_MARGIN[1] * u
+        if fresh:
+            self._refusals += 1
+            self._silenced_at = now
+        if now + pause <= self.silent_until:
+            return False
+        self.silent_until = now + pause
+        return True
+
+    def answered(self, sent_at: float) -> bool:
+        """Take note of an attempt that was not throttled.
+
+        Returns:
+            Whether this ended a spell of 429s.
+        """
+        if not self._refusals or sent_at < self.silent_until:
+            return False
+        self._refusals = 0
+        return True

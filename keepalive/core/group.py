@@ -1,0 +1,451 @@
+"""A rate group: the one aggregate that decides who beats when, for all targets that share one quota."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from keepalive.core.breaker import Breaker, Breakers
+from keepalive.core.budget import Budget
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.events import (
+    AttemptFailed,
+    BreakerClosed,
+    BreakerOpened,
+    CredentialDenied,
+    Event,
+    GroupStretched,
+    GroupThrottled,
+    HeartbeatAccepted,
+    TargetRefused,
+)
+from keepalive.core.hold import Hold
+from keepalive.core.ledger import Ledger
+from keepalive.core.outcome import Accepted, Attempt, Denied, Fault, Order, Throttled, Transient
+from keepalive.core.plan import GroupPlan, Quota, admit, stretch
+from keepalive.core.queue import DueQueue
+from keepalive.core.ramp import RAMP_START, Ramp
+from keepalive.core.roster import Roster
+from keepalive.core.schedule import AnswerTime, next_beat, regained_phase, retry_delay
+from keepalive.core.target import Key, Scope, Target
+from keepalive.core.trail import Trail
+
+FLIGHTS_PER_TARGET = 4
+"""Attempts of one target that may be unanswered at a time."""
+
+OUT_OF_STEP = 0.1
+"""Part of the interval by which a heartbeat has to be late to lose its phase, and be given it anew."""
+
+DEMAND_PERIOD = 60.0
+"""Seconds over which the attempts per heartbeat are counted."""
+
+STRETCH_WORTH_TELLING = 0.1
+"""Change of the interval, as a part of it, below which nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """All that a restart or another replica needs of a group; moments are on the engine's clock.
+
+    Attributes:
+        renewed: Send time of the last accepted attempt of each target that has one.
+        calls: What the ledger still counts, as `(moment, calls)`, oldest first.
+        silent_until: End of the last silence after a 429, or minus infinity.
+    """
+
+    renewed: tuple[tuple[Target, float], ...] = ()
+    calls: tuple[tuple[float, int], ...] = ()
+    silent_until: float = -inf
+
+
+class RateGroup:
+    """Decides for one rate group. Synchronous and pure: time and chance are arguments.
+
+    The caller asks `take` for orders until there is none, tells `settle` how each ended, asks again no
+    later than `next_wake`, and passes the events on. Every held target is armed for a moment, due and
+    waiting for a gate, or in flight: `settle` alone decides when it is next due.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.plan = GroupPlan(name, ())
+        self.budget = Budget(Quota())
+        self.interval = inf
+        self._told_interval = inf
+        self._breakers = Breakers()
+        self._roster = Roster(self._tell, self._breakers.deny)
+        self._queue = DueQueue()
+        self._ramp = Ramp()
+        self._trail = Trail()
+        self._answer_time = AnswerTime()
+        self._orders = Ledger(inf, DEMAND_PERIOD, slots=60)
+        self._beats = Ledger(inf, DEMAND_PERIOD, slots=60)
+        self._serial = 0
+        self._closing = False
+        self._events: list[Event] = []
+
+    # --- the plan ------------------------------------------------------------------------------
+
+    def apply(self, plan: GroupPlan, now: float) -> None:
+        """Hold what `plan` says from now on. Targets that stay keep their deadlines and timers."""
+        self.budget.resize(plan.quota, now)
+        self.plan = plan
+        admission = admit(plan)
+        self._roster.forget(set(plan.targets), now)
+        for target in admission.refused:
+            if self._roster.refuse(target, now):
+                room = len(admission.admitted)
+                self._tell(TargetRefused(at=now, target=target, rate_group=self.name, room=room))
+        for rank, target in enumerate(admission.admitted):
+            hold = self._roster.get(target)
+            if hold is None:
+                self._queue.arm(self._roster.admit(target, rank, self._serial, now), now)
+            else:
+                hold.rank = rank
+        self._queue.window = plan.policy.window
+        self._roster.rewatch(plan.policy.window, now)
+        self._pace(admission.interval, now)
+        for hold in self._roster:
+            if hold.renewed_at is not None and hold.due_at > hold.renewed_at + self.interval:
+                self._queue.arm(hold, hold.renewed_at + self.interval)
+
+    def hasten(self, now: float, key: Key = ()) -> None:
+        """Make everyone under `key` due now, and forget what was refused there.
+
+        The secret may have changed, or the machine may have slept.
+        """
+        for known in [known for known in self._breakers if known[: len(key)] == key]:
+            self._closed(known, self._breakers.pop(known), now)
+        self._wake(self._roster.under(key), now)
+
+    def drain(self, now: float) -> None:
+        """Send a last heartbeat for those past half their interval; nothing is planned after it."""
+        half = now - self.interval / 2
+        self._wake([hold for hold in self._roster if hold.renewed_at is None or hold.renewed_at <= half], now)
+        self._queue.gather(now)
+        self._queue.disarm_all()
+        self._closing = True
+
+    def _wake(self, holds: list[Hold], now: float) -> None:
+        for hold in holds:
+            if not hold.flights and hold.due_at > now:
+                self._arm(hold, now)
+
+    def _arm(self, hold: Hold, at: float) -> None:
+        if not self._closing:
+            self._queue.arm(hold, at)
+
+    # --- what may leave ------------------------------------------------------------------------
+
+    def take(self, now: float) -> Order | None:
+        """One order to send now, charged to the budget; None when nothing may leave. Ask until None."""
+        self._queue.gather(now)
+        self._watch_origin(now)
+        while self._queue and self._ready_at(now) <= now:
+            hold = self._queue.pop_least_failed() if () in self._breakers else self._queue.pop(now)
+            if (at := self._breakers.ready_at(hold.target, now)) > now:
+                self._arm(hold, at)
+            elif not hold.flights or self._may_hedge(hold, now):
+                return self._order(hold, now)
+        if not self._queue:
+            self._ramp.lift()
+        return None
+
+    def next_wake(self, now: float) -> float:
+        """When `take` or `announce` may have something; infinite for never. Changes with every call."""
+        if self._events:
+            return now
+        wake = min(self._queue.next_at(), self._roster.next_at())
+        return min(wake, self._ready_at(now)) if self._queue else wake
+
+    def _ready_at(self, now: float) -> float:
+        ready = max(self.budget.ready_at(now), self._ramp.ready_at(now))
+        origin = self._breakers.get(())
+        return max(ready, origin.ready_at(now)) if origin else ready
+
+    def _may_hedge(self, hold: Hold, now: float) -> bool:
+        saveable = hold.deadline(self.plan.policy.window) > now
+        return (
+            saveable
+            and not self._closing
+            and hold.flights < FLIGHTS_PER_TARGET
+            and self.budget.allows_hedges(now)
+        )
+
+    def _order(self, hold: Hold, now: float) -> Order:
+        self._serial += 1
+        if hold.tries == 0:
+            self._beats.charge(now)
+            hold.beat_due_at = hold.due_at
+        hold.tries += 1
+        order = Order(
+            serial=self._serial,
+            target=hold.target,
+            number=hold.tries,
+            hedge=hold.flights > 0,
+            due_at=hold.due_at,
+            timeout=self.plan.policy.timeout,
+        )
+        hold.flights += 1
+        self._orders.charge(now)
+        self.budget.charge(now)
+        self._ramp.charge(now)
+        self._trail.sent(self._serial, hold.target, now)
+        if self._breakers:
+            for breaker in self._breakers.over(hold.target):
+                breaker.charge(now)
+            if origin := self._breakers.get(()):
+                origin.charge(now)
+        left = hold.deadline(self.plan.policy.window) - now
+        self._arm(hold, now + self._answer_time.hedge_delay(left) if left > 0 else inf)
+        return order
+
+    # --- what came back ------------------------------------------------------------------------
+
+    def settle(self, attempt: Attempt, now: float, u: float) -> list[Event]:
+        """Take note of how an order ended, and decide when its target is next due.
+
+        Args:
+            attempt: The order with its outcome. Every order is settled once, also when its target is gone.
+            now: The moment.
+            u: Unit draw in [0, 1).
+        """
+        order, outcome = attempt.order, attempt.outcome
+        hold = self._roster.get(order.target)
+        if hold is not None and order.serial <= hold.since:
+            hold = None
+        if hold is not None:
+            hold.flights -= 1
+            if hold.outran(attempt.sent_at) and not isinstance(outcome, Accepted):
+                hold = None
+        match outcome:
+            case Accepted():
+                self._answered(attempt, now)
+                self._accepted(attempt, outcome, hold, now, u)
+            case Throttled():
+                self._throttled(attempt, outcome, hold, now, u)
+            case Denied():
+                self._answered(attempt, now)
+                self._denied(attempt, outcome, hold, now)
+            case Transient():
+                self._failed(attempt, outcome, hold, now, u)
+        return self.announce(now)
+
+    def failing(self, target: Target, now: float) -> bool:
+        """Whether a heartbeat of `target` is under way that is worth retrying before its deadline."""
+        hold = self._roster.get(target)
+        return (
+            hold is not None
+            and hold.tries > 0
+            and hold.state is not Eligibility.DENIED
+            and hold.deadline(self.plan.policy.window) > now
+        )
+
+    def due_at(self, target: Target) -> float:
+        """When `target` is next due, unless a gate holds it back; infinite when it is not held."""
+        hold = self._roster.get(target)
+        return inf if hold is None else hold.due_at
+
+    def _accepted(self, attempt: Attempt, outcome: Accepted, hold: Hold | None, now: float, u: float) -> None:
+        order = attempt.order
+        if outcome.headroom:
+            self.budget.heed(outcome.headroom, now)
+        keys = [order.target[:scope] for scope in Scope]
+        closed = [(key, breaker) for key in keys if (breaker := self._breakers.pop(key, None))]
+        if hold is not None and not hold.outran(attempt.sent_at):
+            late = attempt.sent_at - hold.beat_due_at
+            first = hold.renewed_at is None
+            self._roster.renew(hold, attempt.sent_at, now)
+            self._tell(
+                HeartbeatAccepted(
+                    at=now,
+                    target=hold.target,
+                    attempt=order.number,
+                    hedge=order.hedge,
+                    latency=now - attempt.sent_at,
+                    lateness=attempt.sent_at - order.due_at,
+                    eligible_until=hold.deadline(self.plan.policy.window),
+                    cf_ray=outcome.cf_ray,
+                )
+            )
+            tries = self._orders.count(now) / max(1, self._beats.count(now))
+            self._pace(stretch(self.plan, len(self._roster), max(1.0, tries)), now)
+            due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
+            if first or late > OUT_OF_STEP * self.interval:
+                due = min(due, regained_phase(now, self.interval, hold.rank, len(self._roster)))
+            self._arm(hold, max(due, now))
+        for key, breaker in closed:
+            self._closed(key, breaker, now)
+
+    def _throttled(
+        self, attempt: Attempt, outcome: Throttled, hold: Hold | None, now: float, u: float
+    ) -> None:
+        self._alive(attempt, now)
+        self._tell_failure(attempt, outcome.fault, "throttled", now)
+        if self.budget.silence(outcome, attempt.sent_at, now, u):
+            self._tell(
+                GroupThrottled(
+                    at=now,
+                    rate_group=self.name,
+                    until=self.budget.silent_until,
+                    retry_after=outcome.retry_after,
+                    fault=outcome.fault,
+                )
+            )
+        self._ramp.begin(now, 1, self._answer_time.overdue)
+        self._rearm(hold, now, outcome.fault)
+
+    def _denied(self, attempt: Attempt, outcome: Denied, hold: Hold | None, now: float) -> None:
+        self._tell_failure(attempt, outcome.fault, "denied", now)
+        target = attempt.order.target
+        for scope in range(outcome.scope):  # a narrow refusal proves that all around it works
+            self._close(target[:scope], now)
+        key = target[: outcome.scope]
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._open(key, outcome.scope, outcome.fault, now)
+        elif breaker.repeat(outcome.fault, attempt.sent_at, now) and breaker.confirmed:
+            self._confirm(key, breaker, now)
+        self._rearm(hold, breaker.ready_at(now), outcome.fault)
+
+    def _failed(self, attempt: Attempt, outcome: Transient, hold: Hold | None, now: float, u: float) -> None:
+        self._tell_failure(attempt, outcome.fault, "transient", now)
+        if outcome.headroom:
+            self.budget.heed(outcome.headroom, now)
+        if outcome.scope is not Scope.ORIGIN:
+            self._answered(attempt, now)
+        else:
+            self._ramp.settle(attempt.sent_at, success=False)
+            self._trail.failed(attempt.order.serial, outrun=hold is None)
+        if hold is None:
+            return
+        hold.failures += 1
+        left = hold.deadline(self.plan.policy.window) - now
+        if left <= 0:
+            due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
+        elif outcome.hung:
+            due = now
+        else:
+            due = now + retry_delay(hold.failures, left, u)
+        self._rearm(hold, max(due, now), outcome.fault)
+
+    def _rearm(self, hold: Hold | None, due: float, fault: Fault) -> None:
+        """Plan the next attempt of a target whose last one failed; a hedge that is due sooner stays."""
+        if hold is None:
+            return
+        hold.fault = fault
+        if not hold.ticket and (not hold.flights or due < hold.due_at):
+            self._arm(hold, due)
+
+    def _answered(self, attempt: Attempt, now: float) -> None:
+        """An answer came that is no 429."""
+        self._alive(attempt, now)
+        self._ramp.settle(attempt.sent_at, success=True)
+        if self.budget.answered(attempt.sent_at):
+            self._ramp.begin(now, RAMP_START, self._answer_time.overdue)
+
+    def _alive(self, attempt: Attempt, now: float) -> None:
+        """Something below 500 came back: the origin lives."""
+        self._answer_time.observe(now - attempt.sent_at)
+        self._trail.answered(now)
+        self._close((), now)
+
+    # --- breakers ------------------------------------------------------------------------------
+
+    def _watch_origin(self, now: float) -> None:
+        if () in self._breakers or not self._trail.dead(now, self._answer_time.overdue, len(self._roster)):
+            return
+        faults = (hold.fault for hold in self._roster if hold.fault)
+        self._open((), Scope.ORIGIN, next(faults, Fault("timeout", "no answer")), now)
+        self._ramp.lift()
+
+    def _open(self, key: Key, scope: Scope, fault: Fault, now: float) -> Breaker:
+        breaker = self._breakers[key] = Breaker(scope, fault, now)
+        self._tell(BreakerOpened(at=now, rate_group=self.name, scope=scope, key=key, fault=fault))
+        return breaker
+
+    def _confirm(self, key: Key, breaker: Breaker, now: float) -> None:
+        """A refusal is believed: tell it of everyone under it."""
+        holds = self._roster.under(key)
+        for hold in holds:
+            hold.fault = hold.fault or breaker.fault
+        newly = [hold for hold in holds if self._roster.judge(hold, now, breaker.fault.cause)]
+        if newly and breaker.scope is Scope.CREDENTIAL:
+            self._tell(
+                CredentialDenied(
+                    at=now,
+                    credential=newly[0].target.credential,
+                    fault=breaker.fault,
+                    next_probe_at=breaker.ready_at(now),
+                )
+            )
+
+    def _close(self, key: Key, now: float) -> None:
+        if breaker := self._breakers.pop(key, None):
+            self._closed(key, breaker, now)
+
+    def _closed(self, key: Key, breaker: Breaker, now: float) -> None:
+        """What was broken works again: those who suffered under it come back, a few at a time."""
+        open_for = now - breaker.opened_at
+        self._tell(
+            BreakerClosed(at=now, rate_group=self.name, scope=breaker.scope, key=key, open_for=open_for)
+        )
+        if breaker.scope is not Scope.TARGET:
+            self._ramp.begin(now, RAMP_START, self._answer_time.overdue)
+        suffered = [hold for hold in self._roster.under(key) if hold.fault]
+        for hold in suffered:
+            hold.failures = 0
+            self._roster.judge(hold, now, "readmitted")
+        self._wake(suffered, now)
+
+    # --- what is told --------------------------------------------------------------------------
+
+    def announce(self, now: float) -> list[Event]:
+        """What happened since the last call: a lease that ran down is dated when it did."""
+        self._roster.run_down(now)
+        events, self._events = self._events, []
+        return events
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+
+    def _tell_failure(self, attempt: Attempt, fault: Fault, outcome: str, now: float) -> None:
+        self._tell(
+            AttemptFailed(
+                at=now,
+                target=attempt.order.target,
+                attempt=attempt.order.number,
+                hedge=attempt.order.hedge,
+                latency=now - attempt.sent_at,
+                outcome=outcome,
+                fault=fault,
+            )
+        )
+
+    def _pace(self, interval: float, now: float) -> None:
+        """Beat at `interval` from now on; tell it when that is another pace."""
+        self.interval = interval
+        nominal = self.plan.policy.interval
+        told = nominal if self._told_interval == inf else self._told_interval
+        back = interval == nominal != told
+        if back or abs(interval - told) > STRETCH_WORTH_TELLING * told:
+            self._told_interval = interval
+            self._tell(GroupStretched(at=now, rate_group=self.name, interval=interval, nominal=nominal))
+
+    # --- what outlives the process -------------------------------------------------------------
+
+    def save(self, now: float) -> GroupState:
+        """What a restart or another replica needs."""
+        renewed = tuple(
+            (hold.target, hold.renewed_at) for hold in self._roster if hold.renewed_at is not None
+        )
+        return GroupState(renewed, self.budget.ledger.save(now), self.budget.silent_until)
+
+    def restore(self, state: GroupState, now: float) -> None:
+        """Go on where another process stopped. Call it after `apply`, before the first order."""
+        self.budget.ledger.restore(state.calls)
+        self.budget.silent_until = max(self.budget.silent_until, state.silent_until)
+        for target, renewed_at in state.renewed:
+            if (hold := self._roster.get(target)) and not hold.outran(renewed_at):
+                self._roster.renew(hold, renewed_at, now)
+                self._queue.arm(hold, max(now, renewed_at + self.interval))

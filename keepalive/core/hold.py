@@ -1,0 +1,55 @@
+"""A hold: what a group remembers of one target that it keeps eligible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.outcome import Fault
+from keepalive.core.target import Target
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """One target under a group's care. Moments are on the engine's clock.
+
+    Attributes:
+        target: Whom it is about.
+        rank: Its place in the plan, from 0.
+        since: Orders with a lower serial were sent for an earlier hold of the same target.
+        planned_at: When it came into the plan.
+        renewed_at: Send time of the last accepted attempt.
+        state: The eligibility last announced.
+        due_at: When the next attempt is due; infinite when nothing is planned.
+        beat_due_at: When the current heartbeat's first attempt was due.
+        tries: Attempts of the current heartbeat so far.
+        failures: Passing faults in a row.
+        flights: Attempts that are unanswered.
+        ticket: Its entry in the queue of those that are due, or 0.
+        watched: Whether the roster waits for its lease to run down.
+        fault: Why the last attempt failed; None after an accepted one.
+    """
+
+    target: Target
+    rank: int
+    since: int
+    planned_at: float
+    renewed_at: float | None = None
+    state: Eligibility = Eligibility.PENDING
+    due_at: float = inf
+    beat_due_at: float = inf
+    tries: int = 0
+    failures: int = 0
+    flights: int = 0
+    ticket: int = 0
+    watched: bool = False
+    fault: Fault | None = None
+
+    def deadline(self, window: float) -> float:
+        """The renew deadline. One that was never renewed is given a first window from its plan."""
+        return (self.planned_at if self.renewed_at is None else self.renewed_at) + window
+
+    def outran(self, sent_at: float) -> bool:
+        """Whether an attempt sent at `sent_at` was overtaken by the one that renewed the lease."""
+        return self.renewed_at is not None and sent_at <= self.renewed_at

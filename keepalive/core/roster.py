@@ -1,0 +1,147 @@
+"""A roster: the targets of a group, what each of them is, and every change of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from math import inf
+
+from keepalive.core.eligibility import AT_RISK_AFTER, Eligibility, judge, next_change
+from keepalive.core.events import EligibilityChanged, Event
+from keepalive.core.hold import Hold
+from keepalive.core.target import Key, Target
+
+
+class Roster:
+    """Knows the held and the refused targets, and tells each change of state, dated when it fell due."""
+
+    __slots__ = ("_denied", "_holds", "_refused", "_tell", "_ticket", "_watch", "window")
+
+    def __init__(self, tell: Callable[[Event], None], denied: Callable[[Target], bool]) -> None:
+        self.window = inf
+        self._tell = tell
+        self._denied = denied
+        self._holds: dict[Target, Hold] = {}
+        self._refused: set[Target] = set()
+        self._watch: list[tuple[float, int, Hold]] = []
+        self._ticket = 0
+
+    def __len__(self) -> int:
+        """How many targets are held."""
+        return len(self._holds)
+
+    def __iter__(self) -> Iterator[Hold]:
+        """The held ones."""
+        return iter(self._holds.values())
+
+    def get(self, target: Target) -> Hold | None:
+        """The hold of a target, where it is held."""
+        return self._holds.get(target)
+
+    def under(self, key: Key) -> list[Hold]:
+        """The holds that share `key`."""
+        return [hold for hold in self if hold.target[: len(key)] == key]
+
+    def admit(self, target: Target, rank: int, since: int, now: float) -> Hold:
+        """Hold a target from now on."""
+        hold = self._holds[target] = Hold(target, rank, since, planned_at=now)
+        before = Eligibility.REFUSED if target in self._refused else None
+        self._refused.discard(target)
+        self._change(hold, before, Eligibility.PENDING, now, "planned")
+        return hold
+
+    def refuse(self, target: Target, now: float) -> bool:
+        """Hold a target no more, or never, because the quota cannot.
+
+        Returns:
+            Whether that is new.
+        """
+        if target in self._refused:
+            return False
+        self._refused.add(target)
+        hold = self._holds.pop(target, None)
+        before = hold.state if hold else None
+        self._change(hold or Hold(target, 0, 0, now), before, Eligibility.REFUSED, now, "quota")
+        return True
+
+    def forget(self, wanted: set[Target], now: float) -> None:
+        """Let go of every target that is not wanted any more."""
+        for target in self._holds.keys() - wanted:
+            hold = self._holds.pop(target)
+            self._change(hold, hold.state, None, now, "unplanned")
+        for target in self._refused - wanted:
+            self._refused.discard(target)
+            self._change(Hold(target, 0, 0, now), Eligibility.REFUSED, None, now, "unplanned")
+
+    def rewatch(self, window: float, now: float) -> None:
+        """Go on with another window: every lease is judged by it anew."""
+        self.window = window
+        self._watch.clear()
+        for hold in self:
+            hold.watched = False
+            self.judge(hold, now, "replanned")
+
+    def renew(self, hold: Hold, sent_at: float, now: float) -> None:
+        """A lease was renewed by an attempt sent at `sent_at`."""
+        self._run_down(hold, now)
+        hold.renewed_at, hold.tries, hold.failures, hold.fault = sent_at, 0, 0, None
+        self.judge(hold, now, "renewed")
+
+    def judge(self, hold: Hold, now: float, cause: str) -> bool:
+        """Tell what a target has become, and watch its lease.
+
+        Returns:
+            Whether its state changed.
+        """
+        before = hold.state
+        self._run_down(hold, now)
+        state = judge(hold.renewed_at, denied=self._denied(hold.target), now=now, window=self.window)
+        if state is not hold.state:
+            self._change(hold, hold.state, state, now, cause)
+        if hold.renewed_at is not None and state.holds and not hold.watched:
+            change = next_change(hold.renewed_at, now, self.window)
+            if change is not None:
+                hold.watched = True
+                self._ticket += 1
+                heappush(self._watch, (change, self._ticket, hold))
+        return hold.state is not before
+
+    def next_at(self) -> float:
+        """When a lease may run down next."""
+        return self._watch[0][0] if self._watch else inf
+
+    def run_down(self, now: float) -> None:
+        """Tell which leases have run down until now."""
+        while self._watch and self._watch[0][0] <= now:
+            hold = heappop(self._watch)[2]
+            hold.watched = False
+            if self._holds.get(hold.target) is hold:
+                self.judge(hold, now, "late")
+
+    def _run_down(self, hold: Hold, now: float) -> None:
+        if hold.renewed_at is None:
+            return
+        cause = hold.fault.cause if hold.fault else "late"
+        at_risk, lapsed = hold.renewed_at + self.window * AT_RISK_AFTER, hold.renewed_at + self.window
+        if hold.state is Eligibility.ELIGIBLE and now >= at_risk:
+            self._change(hold, Eligibility.ELIGIBLE, Eligibility.AT_RISK, at_risk, cause)
+        if hold.state is Eligibility.AT_RISK and now >= lapsed:
+            self._change(hold, Eligibility.AT_RISK, Eligibility.LAPSED, lapsed, cause)
+
+    def _change(
+        self, hold: Hold, before: Eligibility | None, after: Eligibility | None, at: float, cause: str
+    ) -> None:
+        if after is not None:
+            hold.state = after
+        until = None if hold.renewed_at is None else hold.deadline(self.window)
+        self._tell(
+            EligibilityChanged(
+                at=at,
+                target=hold.target,
+                from_state=before,
+                to_state=after,
+                cause=cause,
+                eligible_until=until,
+                fault=hold.fault,
+            )
+        )

@@ -1,0 +1,50 @@
+"""The clock: the only module that asks the operating system for the time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from math import inf
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has no boot clock
+_SUSPEND_WORTH_TELLING = 0.5
+
+
+class BootClock:
+    """Seconds since boot, suspend included: CLOCK_BOOTTIME of clock_gettime(2)."""
+
+    def __init__(self) -> None:
+        self._suspended = self._offset()
+
+    @staticmethod
+    def _offset() -> float:
+        return time.clock_gettime(_BOOT) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+    def now(self) -> float:
+        """Seconds since boot."""
+        return time.clock_gettime(_BOOT)
+
+    def wall_at(self, moment: float) -> float:
+        """Unix time of a moment of this clock, for people: by the wall clock as it is set now."""
+        return time.time() + (moment - self.now())
+
+    async def wait(self, wake: asyncio.Event, until: float) -> float:
+        """Wait for `wake` or `until`.
+
+        Returns:
+            Seconds that the machine was suspended since the last call; 0 where it was not.
+        """
+        await wait(wake, until - self.now())
+        suspended = self._offset()
+        slept, self._suspended = suspended - self._suspended, suspended
+        return slept if slept > _SUSPEND_WORTH_TELLING else 0.0
+
+
+async def wait(wake: asyncio.Event, seconds: float) -> None:
+    """Wait until `wake` is set, or for `seconds` (infinity is allowed)."""
+    if wake.is_set():
+        return
+    try:
+        await asyncio.wait_for(wake.wait(), None if seconds == inf else max(0.0, seconds))
+    except TimeoutError:
+        return

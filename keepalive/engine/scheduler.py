@@ -1,0 +1,232 @@
+"""The scheduler: one dispatcher that sends what the groups order, and tells them what came back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from heapq import heappop, heappush
+from math import inf
+
+from keepalive.core.events import DaemonDraining, DaemonReady, Event, Sink, SuspendDetected
+from keepalive.core.group import RateGroup
+from keepalive.core.ledger import Ledger
+from keepalive.core.outcome import Attempt, Order
+from keepalive.core.plan import Plan
+from keepalive.core.tally import Tally
+from keepalive.core.target import Key, Target
+from keepalive.engine.beat import Beat
+from keepalive.engine.ports import Client, Clock
+
+SHORTEST_SLEEP = 0.002
+"""Seconds that the dispatcher sleeps at least: what falls due together then leaves together."""
+
+DRAIN_SECONDS = 4.0
+"""Seconds that a drain may take; the supervisor allows five for all."""
+
+
+class Scheduler:
+    """Turns for as long as `run` does. One agenda of `(next wake, group)`: a silent group costs one entry."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        sink: Sink,
+        *,
+        chance: Callable[[], float],
+        max_requests_per_second: float = 200,
+    ) -> None:
+        """Wire it up.
+
+        Args:
+            client: Sends the attempts.
+            clock: Tells the time.
+            sink: Gets every event.
+            chance: Draws a number in [0, 1).
+            max_requests_per_second: What may leave this address, over all groups.
+        """
+        self.tally = Tally()
+        self._client = client
+        self._clock = clock
+        self._sink = sink
+        self._chance = chance
+        self._address = Ledger(max_requests_per_second, 1.0, slots=100)
+        self._groups: dict[str, RateGroup] = {}
+        self._group_of: dict[Target, RateGroup] = {}
+        self._agenda: list[tuple[float, int, RateGroup]] = []
+        self._wake_at: dict[RateGroup, float] = {}
+        self._sequence = 0
+        self._waiting: dict[Target, asyncio.Future[Order | None]] = {}
+        self._wake = asyncio.Event()
+        self._asleep_until = -inf
+        self._tasks: asyncio.TaskGroup | None = None
+        self._in_flight = 0
+        self._started_at = clock.now()
+        self._ready = False
+        self._draining_since: float | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts that are unanswered."""
+        return self._in_flight
+
+    # --- what is wanted ------------------------------------------------------------------------
+
+    def apply(self, plan: Plan) -> None:
+        """Hold what `plan` says from now on."""
+        now = self._clock.now()
+        for name in self._groups.keys() - plan.keys():
+            gone = self._groups.pop(name)
+            gone.apply(type(gone.plan)(name, ()), now)
+            self._pass_on(gone.announce(now))
+            self._wake_at.pop(gone, None)
+        for name, group_plan in plan.items():
+            group = self._groups.setdefault(name, RateGroup(name))
+            group.apply(group_plan, now)
+            self._pass_on(group.announce(now))
+            self._schedule(group, now)
+        self._group_of = {target: self._groups[name] for name in plan for target in plan[name].targets}
+        for target in self._waiting.keys() - self._group_of.keys():
+            self._release(target)
+
+    def hasten(self, key: Key = ()) -> None:
+        """Beat everyone under `key` now, by deadline and within the budget."""
+        now = self._clock.now()
+        for group in self._groups.values():
+            group.hasten(now, key)
+            self._schedule(group, now)
+
+    def drain(self, cause: str) -> None:
+        """Send the last heartbeats, let those in flight finish, and end `run`."""
+        if self._draining_since is not None:
+            return
+        now = self._draining_since = self._clock.now()
+        self._pass_on([DaemonDraining(at=now, cause=cause, in_flight=self._in_flight)])
+        for group in self._groups.values():
+            group.drain(now)
+            self._schedule(group, now)
+        self._wake.set()
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Beat until a drain has ended. Every task is owned here and gone when this returns."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            while (until := self._next_wake(self._clock.now())) is not None:
+                self._asleep_until = until
+                slept = await self._clock.wait(self._wake, until)
+                self._asleep_until = -inf
+                self._wake.clear()
+                now = self._clock.now()
+                if slept:
+                    await self._resume(slept, now)
+                self._dispatch(now)
+            for target in list(self._waiting):
+                self._release(target)
+
+    def _next_wake(self, now: float) -> float | None:
+        """When to look again; None when a drain is over."""
+        while self._agenda and self._agenda[0][0] != self._wake_at.get(self._agenda[0][2]):
+            heappop(self._agenda)
+        until = self._agenda[0][0] if self._agenda else inf
+        if self._draining_since is not None:
+            end = self._draining_since + DRAIN_SECONDS
+            if now >= end or (not self._in_flight and until > end):
+                return None
+            until = min(until, end)
+        return max(until, now + SHORTEST_SLEEP)
+
+    def _dispatch(self, now: float) -> None:
+        while self._agenda and self._agenda[0][0] <= now:
+            wake_at, _, group = heappop(self._agenda)
+            if self._wake_at.get(group) != wake_at:
+                continue
+            del self._wake_at[group]
+            self._pass_on(group.announce(now))
+            while (free_at := self._address.ready_at(now)) <= now and (order := group.take(now)):
+                self._address.charge(now)
+                self._send(order)
+            self._pass_on(group.announce(now))
+            self._schedule(group, now, not_before=free_at)
+
+    def _schedule(self, group: RateGroup, now: float, not_before: float = -inf) -> None:
+        """Put a group into the agenda for when it next has something to say."""
+        wake_at = max(group.next_wake(now), not_before)
+        if wake_at == self._wake_at.get(group):
+            return
+        self._wake_at[group] = wake_at
+        if wake_at < inf:
+            self._sequence += 1
+            heappush(self._agenda, (wake_at, self._sequence, group))
+        if wake_at < self._asleep_until:
+            self._wake.set()
+
+    async def _resume(self, slept: float, now: float) -> None:
+        """The machine was suspended: its connections are dead, and everybody is due."""
+        self._pass_on([SuspendDetected(at=now, seconds=slept)])
+        await self._client.drop_connections()
+        self.hasten()
+
+    def _watch_readiness(self, now: float) -> None:
+        if not self._ready and self.tally.waiting == 0:
+            self._ready = True
+            tally = self.tally
+            eligible = sum(count for state, count in tally.counts.items() if state.holds)
+            after = now - self._started_at
+            self._pass_on(
+                [DaemonReady(at=now, eligible=eligible, targets=tally.targets, after_seconds=after)]
+            )
+
+    # --- the beats -----------------------------------------------------------------------------
+
+    def _send(self, order: Order) -> None:
+        """Hand an order to the beat that waits for it, or begin a new one."""
+        waiting = self._waiting.pop(order.target, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(order)
+        elif self._tasks is not None:
+            self._tasks.create_task(Beat(order, self).run(), name=f"beat {order.target.label}")
+
+    async def carry_out(self, order: Order) -> bool:
+        """Send one attempt and settle it; True when its beat has nothing more to do."""
+        target, group = order.target, self._group_of.get(order.target)
+        sent_at = self._clock.now()
+        self._in_flight += 1
+        try:
+            outcome = await self._client.heartbeat(target, timeout=order.timeout)
+        finally:
+            self._in_flight -= 1
+        if self._draining_since is not None:
+            self._wake.set()
+        if group is None:
+            return True
+        now = self._clock.now()
+        self._pass_on(group.settle(Attempt(order, sent_at, now, outcome), now, self._chance()))
+        self._schedule(group, now)
+        self._watch_readiness(now)
+        if group.failing(target, now) and self._draining_since is None:
+            return target in self._waiting  # another attempt of this target goes on already
+        self._release(target)
+        return True
+
+    def due_in(self, target: Target) -> float:
+        """Seconds until `target` is due."""
+        group = self._group_of.get(target)
+        return max(0.0, group.due_at(target) - self._clock.now()) if group else 0.0
+
+    async def next_order(self, target: Target) -> Order | None:
+        """Wait for the group's next order for `target`."""
+        future: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
+        self._waiting[target] = future
+        return await future
+
+    def _release(self, target: Target) -> None:
+        waiting = self._waiting.pop(target, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def _pass_on(self, events: list[Event]) -> None:
+        for event in events:
+            self.tally(event)
+            self._sink(event)
