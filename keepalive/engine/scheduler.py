@@ -60,6 +60,7 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._asleep_until = -inf
         self._tasks: asyncio.TaskGroup | None = None
+        self._beats: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._started_at = clock.now()
         self._ready = False
@@ -124,6 +125,8 @@ class Scheduler:
                 self._dispatch(now)
             for target in list(self._waiting):
                 self._release(target)
+            for beat in self._beats:  # whatever is unanswered by now has had the time of a drain
+                beat.cancel()
 
     def _next_wake(self, now: float) -> float | None:
         """When to look again; None when a drain is over."""
@@ -186,7 +189,9 @@ class Scheduler:
         if waiting is not None and not waiting.done():
             waiting.set_result(order)
         elif self._tasks is not None:
-            self._tasks.create_task(Beat(order, self).run(), name=f"beat {order.target.label}")
+            beat = self._tasks.create_task(Beat(order, self).run(), name=f"beat {order.target.label}")
+            self._beats.add(beat)
+            beat.add_done_callback(self._beats.discard)
 
     async def carry_out(self, order: Order) -> bool:
         """Send one attempt and settle it; True when its beat has nothing more to do."""

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+
+
+@pytest.fixture
+async def no_task_is_left() -> AsyncIterator[None]:
+    """A task that outlives its test is a leak."""
+    yield
+    left = {task for task in asyncio.all_tasks() if not task.done()} - {asyncio.current_task()}
+    assert not left, f"left running: {sorted(task.get_name() for task in left)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            item.fixturenames.insert(0, "no_task_is_left")

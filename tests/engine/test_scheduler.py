@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.events import EligibilityChanged
+from keepalive.core.outcome import Accepted, Denied, Fault, Outcome, Throttled, Transient
+from keepalive.core.plan import GroupPlan, Policy, Quota
+from keepalive.core.target import Scope, Target
+from keepalive.engine.scheduler import Scheduler
+from tests.support.virtual import FakeClient, LoopClock, Recorder, accept, hang, refuse
+
+pytestmark = pytest.mark.looptime
+
+ACCOUNT = "0123456789abcdef0123456789abcdef"
+
+
+def targets(count: int, credential: str = "prod") -> tuple[Target, ...]:
+    return tuple(Target(credential, ACCOUNT, f"script-{n}") for n in range(count))
+
+
+class Bench:
+    """A scheduler with fakes around it, run for a while."""
+
+    def __init__(self, client: FakeClient, per_second: float = 200) -> None:
+        self.client = client
+        self.told = Recorder()
+        self.clock = LoopClock()
+        self.draws = iter(lambda: 0.5, None)
+        self.scheduler = Scheduler(
+            client, self.clock, self.told, chance=lambda: 0.5, max_requests_per_second=per_second
+        )
+
+    def apply(self, *plans: GroupPlan) -> None:
+        self.scheduler.apply({plan.name: plan for plan in plans})
+
+    async def run(self, seconds: float) -> None:
+        running = asyncio.create_task(self.scheduler.run())
+        await asyncio.sleep(seconds)
+        self.scheduler.drain("test")
+        await running
+
+    def states(self) -> list[tuple[Eligibility | None, Eligibility | None]]:
+        return [
+            (event.from_state, event.to_state)
+            for event in self.told.events
+            if isinstance(event, EligibilityChanged)
+        ]
+
+
+async def test_everyone_is_beaten_at_once_and_then_within_jitter_of_the_interval() -> None:
+    bench = Bench(FakeClient())
+    one = targets(1)
+    bench.apply(GroupPlan("default", one))
+    await bench.run(100)
+    times = bench.client.times(one[0])
+    assert times[0] < 0.01
+    assert all(13.5 <= later - sooner <= 15.01 for sooner, later in pairwise(times[:-1]))
+
+
+async def test_a_crowd_that_starts_together_is_spread_within_two_intervals() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(30)))
+    await bench.run(60)
+    late = sorted(sent.at for sent in bench.client.sent if 15 < sent.at < 30)
+    assert max(later - sooner for sooner, later in pairwise(late)) < 1.5
+
+
+async def test_no_task_waits_for_a_healthy_target() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(40)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(20.2)
+    beats = [task for task in asyncio.all_tasks() if task.get_name().startswith("beat")]
+    bench.scheduler.drain("test")
+    await running
+    assert len(beats) <= 2
+
+
+async def test_a_passing_fault_is_retried_and_numbered_until_accepted() -> None:
+    faults = iter([Transient(Fault("reset")), Transient(Fault("http_503")), Accepted()])
+
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return next(faults, Accepted())
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(1)))
+    await bench.run(5)
+    [beat] = bench.told.named("heartbeat.accepted")
+    assert getattr(beat, "attempt") == 3  # noqa: B009  the recorder keeps the root type
+    assert len(bench.told.named("attempt.failed")) == 2
+
+
+async def test_an_unanswered_attempt_is_hedged_and_the_answered_one_counts() -> None:
+    calls = 0
+
+    async def first_hangs(target: Target, timeout: float) -> Outcome:
+        nonlocal calls
+        calls += 1
+        return await (hang if calls == 1 else accept)(target, timeout)
+
+    bench = Bench(FakeClient(first_hangs))
+    bench.apply(GroupPlan("default", targets(1)))
+    await bench.run(10)
+    first, second = bench.client.times(targets(1)[0])[:2]
+    assert 2.9 < second - first < 3.2
+    assert (Eligibility.PENDING, Eligibility.ELIGIBLE) in bench.states()
+
+
+async def test_an_outage_of_twenty_seconds_lapses_nobody() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        down = 40 < asyncio.get_running_loop().time() < 60
+        return await (refuse if down else accept)(target, timeout)
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(42)))
+    await bench.run(120)
+    assert not [to for _, to in bench.states() if to is Eligibility.LAPSED]
+    assert bench.told.named("breaker.opened")
+    assert bench.told.named("breaker.closed")
+
+
+async def test_a_lapse_is_dated_when_it_fell_due() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return await (accept if asyncio.get_running_loop().time() < 1 else refuse)(target, timeout)
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(1)))
+    await bench.run(60)
+    changes = [event for event in bench.told.events if isinstance(event, EligibilityChanged)]
+    sent = bench.client.sent[0].at
+    at_risk = next(event for event in changes if event.to_state is Eligibility.AT_RISK)
+    lapsed = next(event for event in changes if event.to_state is Eligibility.LAPSED)
+    assert (at_risk.at, lapsed.at) == (sent + 30, sent + 45)
+    assert lapsed.cause == "connect"
+
+
+async def test_a_429_silences_its_group_and_no_other() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        now = asyncio.get_running_loop().time()
+        if target.credential == "busy" and 30 < now < 40:
+            return Throttled(Fault("throttled"), retry_after=40 - now)
+        return Accepted()
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("busy", targets(20, "busy")), GroupPlan("calm", targets(20, "calm")))
+    await bench.run(80)
+    refused_at = min(event.at for event in bench.told.named("group.throttled"))
+    busy = [sent.at for sent in bench.client.sent if sent.target.credential == "busy"]
+    calm = [sent.at for sent in bench.client.sent if sent.target.credential == "calm"]
+    assert not [at for at in busy if refused_at + 0.25 < at < 40]
+    assert len([at for at in calm if refused_at < at < 40]) > 8
+    assert not [to for _, to in bench.states() if to is Eligibility.LAPSED]
+
+
+async def test_a_wrong_credential_is_denied_once_repeated_and_costs_the_others_nothing() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        if target.credential == "wrong":
+            return Denied(Fault("authentication"), Scope.CREDENTIAL)
+        return await accept(target, timeout)
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(5, "wrong") + targets(5, "right")))
+    await bench.run(60)
+    assert bench.scheduler.tally.counts[Eligibility.DENIED] == 5
+    assert bench.scheduler.tally.counts[Eligibility.ELIGIBLE] == 5
+    assert len(bench.told.named("credential.denied")) == 1
+    assert len([sent for sent in bench.client.sent if sent.target.credential == "wrong"]) < 15
+
+
+async def test_the_groups_together_stay_under_the_limit_of_the_address() -> None:
+    bench = Bench(FakeClient(), per_second=20)
+    plans = [GroupPlan(f"g{n}", targets(10, f"c{n}")) for n in range(10)]
+    bench.apply(*plans)
+    await bench.run(40)
+    times = sorted(sent.at for sent in bench.client.sent)
+    assert all(later - sooner >= 1 for sooner, later in zip(times, times[20:], strict=False))
+    assert bench.scheduler.tally.all_eligible
+
+
+async def test_a_new_plan_keeps_the_timers_of_those_that_stay() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(2)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(20)
+    before = len(bench.client.sent)
+    bench.apply(GroupPlan("default", targets(3)))
+    await asyncio.sleep(0.5)
+    new = [sent.target.script_id for sent in bench.client.sent[before:]]
+    bench.apply(GroupPlan("default", targets(1)))
+    await asyncio.sleep(40)
+    bench.scheduler.drain("test")
+    await running
+    assert new == ["script-2"]
+    assert bench.scheduler.tally.targets == 1
+
+
+async def test_a_group_that_left_the_plan_is_silent() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("a", targets(2, "a")), GroupPlan("b", targets(2, "b")))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(5)
+    bench.apply(GroupPlan("a", targets(2, "a")))
+    await asyncio.sleep(40)
+    bench.scheduler.drain("test")
+    await running
+    assert max(sent.at for sent in bench.client.sent if sent.target.credential == "b") < 16
+    assert bench.scheduler.tally.targets == 2
+
+
+async def test_a_suspend_drops_the_pool_and_renews_everyone() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(4)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(20)
+    bench.clock.suspended = 3600.0
+    await asyncio.sleep(16)
+    bench.scheduler.drain("test")
+    await running
+    assert bench.client.drops == 1
+    [event] = bench.told.named("suspend.detected")
+    crowd = [sent for sent in bench.client.sent if 0 <= sent.at - event.at < 0.1]
+    assert len(crowd) == 4
+
+
+async def test_a_drain_renews_those_past_half_their_interval_and_waits_for_what_is_in_flight() -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(1)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(10)
+    bench.scheduler.drain("SIGTERM")
+    await running
+    assert len(bench.client.sent) == 2
+    assert len(bench.told.named("heartbeat.accepted")) == 2
+
+
+async def test_a_drain_ends_in_time_when_nothing_answers() -> None:
+    bench = Bench(FakeClient(hang))
+    bench.apply(GroupPlan("default", targets(20)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(60)
+    began = bench.clock.now()
+    bench.scheduler.drain("SIGTERM")
+    await running
+    assert bench.clock.now() - began <= 5
+
+
+async def test_a_drain_in_the_middle_of_retries_leaves_no_beat_waiting() -> None:
+    bench = Bench(FakeClient(refuse))
+    bench.apply(GroupPlan("default", targets(20)))
+    await bench.run(3)
+    assert bench.scheduler.in_flight == 0
+
+
+async def test_one_heartbeat_each_is_a_plan_with_no_end_to_its_interval() -> None:
+    bench = Bench(FakeClient())
+    once = Policy(interval=float("inf"))
+    bench.apply(GroupPlan("default", targets(50), once, Quota()))
+    await bench.run(300)
+    assert len(bench.client.sent) == 50
+
+
+async def test_an_outage_that_never_ends_costs_one_attempt_per_interval_once_lapsed() -> None:
+    bench = Bench(FakeClient(refuse))
+    bench.apply(GroupPlan("default", targets(1)))
+    await bench.run(600)
+    late = [sent.at for sent in bench.client.sent if sent.at > 60]
+    assert len(late) <= 45
