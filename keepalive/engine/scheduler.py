@@ -61,15 +61,14 @@ class Scheduler:
         self._asleep_until = -inf
         self._tasks: asyncio.TaskGroup | None = None
         self._beats: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
         self._started_at = clock.now()
         self._ready = False
         self._draining_since: float | None = None
 
     @property
     def in_flight(self) -> int:
-        """Attempts that are unanswered."""
-        return self._in_flight
+        """Attempts that are unanswered: beats that do not wait for an order."""
+        return len(self._beats) - len(self._waiting)
 
     # --- what is wanted ------------------------------------------------------------------------
 
@@ -102,7 +101,7 @@ class Scheduler:
         if self._draining_since is not None:
             return
         now = self._draining_since = self._clock.now()
-        self._pass_on([DaemonDraining(at=now, cause=cause, in_flight=self._in_flight)])
+        self._pass_on([DaemonDraining(at=now, cause=cause, in_flight=self.in_flight)])
         for group in self._groups.values():
             group.drain(now)
             self._schedule(group, now)
@@ -135,7 +134,7 @@ class Scheduler:
         until = self._agenda[0][0] if self._agenda else inf
         if self._draining_since is not None:
             end = self._draining_since + DRAIN_SECONDS
-            if now >= end or (not self._in_flight and until > end):
+            if now >= end or (not self.in_flight and until > end):
                 return None
             until = min(until, end)
         return max(until, now + SHORTEST_SLEEP)
@@ -191,19 +190,13 @@ class Scheduler:
         elif self._tasks is not None:
             beat = self._tasks.create_task(Beat(order, self).run(), name=f"beat {order.target.label}")
             self._beats.add(beat)
-            beat.add_done_callback(self._beats.discard)
+            beat.add_done_callback(self._ended)
 
     async def carry_out(self, order: Order) -> bool:
         """Send one attempt and settle it; True when its beat has nothing more to do."""
         target, group = order.target, self._group_of.get(order.target)
         sent_at = self._clock.now()
-        self._in_flight += 1
-        try:
-            outcome = await self._client.heartbeat(target, timeout=order.timeout)
-        finally:
-            self._in_flight -= 1
-        if self._draining_since is not None:
-            self._wake.set()
+        outcome = await self._client.heartbeat(target, timeout=order.timeout)
         if group is None:
             return True
         now = self._clock.now()
@@ -225,6 +218,11 @@ class Scheduler:
         future: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
         self._waiting[target] = future
         return await future
+
+    def _ended(self, beat: asyncio.Task[None]) -> None:
+        self._beats.discard(beat)
+        if self._draining_since is not None:
+            self._wake.set()
 
     def _release(self, target: Target) -> None:
         waiting = self._waiting.pop(target, None)
