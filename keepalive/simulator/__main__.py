@@ -44,9 +44,9 @@ def _story(result: Result, lapse: Lapse) -> Iterator[str]:
         f" for {lapse.until - lapse.start:.3f} s; {', '.join(lapse.causes) or 'no fault at all'}"
     )
     for tried in lapse.tries:
-        took = tried.ended_at - tried.sent_at
-        hedge = " hedge" if tried.hedge else ""
-        yield f"    {tried.sent_at - lapse.start:+8.3f}  {tried.ending} after {took:.3f} s, try {tried.number}{hedge}"
+        sent, took = tried.sent_at - lapse.start, tried.ended_at - tried.sent_at
+        kind = "hedge" if tried.hedge else "try"
+        yield f"    {sent:+8.3f}  {kind} {tried.number}: {tried.ending} after {took:.3f} s"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from itertools import count
 from math import inf
 from random import Random
 
-from keepalive.core.ledger import Ledger
 from keepalive.core.eligibility import Eligibility
+from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.line import Group, Line
