@@ -81,10 +81,11 @@ async def test_no_task_waits_for_a_healthy_target() -> None:
 
 
 async def test_a_passing_fault_is_retried_and_numbered_until_accepted() -> None:
-    faults = iter([Transient(Fault("reset")), Transient(Fault("http_503")), Accepted()])
+    faults = iter((Transient(Fault("reset")), Transient(Fault("http_503"))))
 
     async def answer(target: Target, timeout: float) -> Outcome:
-        return next(faults, Accepted())
+        outcome: Outcome = next(faults, Accepted())
+        return outcome
 
     bench = Bench(FakeClient(answer))
     bench.apply(GroupPlan("default", targets(1)))
