@@ -6,15 +6,15 @@ from math import inf
 from typing import Protocol
 
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import EligibilityChanged, Event, TargetRefused
+from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.core.plan import GroupPlan
 from keepalive.simulator.flight import Flight
+from keepalive.simulator.meter import Meter
 from keepalive.simulator.opinion import Opinion
 from keepalive.simulator.result import GroupResult
 from keepalive.simulator.session import Session
 from keepalive.simulator.spells import RemoteSpell
-from keepalive.simulator.tally import Tally
 from keepalive.simulator.user import User
 
 SILENCE_GRACE = 0.25
@@ -81,7 +81,7 @@ class Line:
             for target in plan.targets
         }
         self.opinions = {target: Opinion() for target in plan.targets}
-        self.sends = Tally(plan.quota.period)
+        self.sends = Meter(plan.quota.period)
         self.calls = 0
         self.silence_calls = 0
         self.silent_from = self.silent_until = -inf
@@ -111,8 +111,6 @@ class Line:
         for event in events:
             if isinstance(event, EligibilityChanged):
                 self.opinions[event.target].hear(event.to_state, event.at)
-            elif isinstance(event, TargetRefused):
-                self.opinions[event.target].hear(Eligibility.REFUSED, event.at)
 
     def forget(self, now: float) -> None:
         """The group is gone, and its opinions with it."""

@@ -18,11 +18,11 @@ from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.line import Group, Line
+from keepalive.simulator.meter import Meter
 from keepalive.simulator.network import RESET, Network
 from keepalive.simulator.result import FalseClaim, Lapse, Result
 from keepalive.simulator.scenarios import Scenario
 from keepalive.simulator.spells import Crash, RemoteSpell, Suspend
-from keepalive.simulator.tally import Tally
 
 SHORTEST_SLEEP = 0.002
 """Seconds that the dispatcher sleeps at least between two looks at one group."""
@@ -39,7 +39,7 @@ class Simulation:
         remote = tuple(spell for spell in scenario.spells if isinstance(spell, RemoteSpell))
         self._lines = [Line(plan, remote, group(plan.name)) for plan in scenario.groups]
         self._address = Ledger(scenario.address_limit, 1.0)
-        self._second = Tally(1.0)
+        self._second = Meter(1.0)
         self._now = 0.0
         self._entries = count()
         self._agenda: list[tuple[float, int, partial[None]]] = []

@@ -7,8 +7,8 @@ from math import inf
 from keepalive.core.outcome import Accepted, Denied, Fault, Outcome, Throttled, Transient
 from keepalive.core.plan import Quota
 from keepalive.simulator.flight import Flight
+from keepalive.simulator.meter import Meter
 from keepalive.simulator.spells import Throttle
-from keepalive.simulator.tally import Tally
 
 BLOCK = 300.0
 """Seconds for which Cloudflare blocks every call of a user who exceeded the quota."""
@@ -29,8 +29,8 @@ class User:
     __slots__ = (
         "_blocked_until",
         "_early",
+        "_meter",
         "_requests",
-        "_tally",
         "blocks",
         "extra_beats",
         "remaining",
@@ -39,7 +39,7 @@ class User:
 
     def __init__(self, quota: Quota, window: float, interval: float) -> None:
         self._requests = quota.requests
-        self._tally = Tally(quota.period)
+        self._meter = Meter(quota.period)
         self._blocked_until = -inf
         self._early = window - interval / 2
         self.blocks = 0
@@ -56,7 +56,7 @@ class User:
     def _answer(self, flight: Flight, now: float) -> Outcome:
         if now < self._blocked_until:
             return self._blocked(now)
-        if self._tally.count(now) > self._requests:
+        if self._meter.count(now) > self._requests:
             self.blocks += 1
             self._blocked_until = now + BLOCK
             return self._blocked(now)

@@ -139,7 +139,7 @@ def test_a_crash_forgets_everything_but_what_already_left() -> None:
     assert result.false_claims == ()
 
 
-def test_names_of_targets_do_not_matter_to_the_tally_of_a_group() -> None:
+def test_an_account_wide_target_costs_as_much_as_a_script() -> None:
     (plan,) = fleet(1, 1)
     account_wide = replace(plan, targets=(Target("credential0", "0" * 32),))
     assert naive(groups=(account_wide,)).calls == naive(groups=(plan,)).calls

@@ -1,4 +1,4 @@
-"""A tally: calls counted exactly, in a sliding period. It measures what the core's own ledger promises."""
+"""A meter: calls counted exactly, in a sliding period. It measures what the core's own ledger promises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _SAME = 1e-6
 """Moments this close are one: a sum of floats is not the judge of a quota."""
 
 
-class Tally:
+class Meter:
     """Every call of the last period, and the most that any period held.
 
     A period is half open: two calls exactly one period apart do not share one.
