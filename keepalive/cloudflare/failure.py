@@ -62,12 +62,15 @@ def _words(error: ClientError | OSError, host: str, timeout: float) -> tuple[str
 
 
 def _reason(error: Exception) -> str:
-    """The system's own words for an error; no others, for those may quote what was sent."""
+    """The system's own words for an error; no others, for those may quote what was sent.
+
+    An error of OpenSSL has its attributes only where OpenSSL itself raised it.
+    """
     inner = error.os_error if isinstance(error, ClientConnectorError) else error
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return inner.verify_message or "its certificate does not verify"
+        return str(getattr(inner, "verify_message", "its certificate does not verify"))
     if isinstance(inner, ssl.SSLError):
-        return (inner.reason or "TLS failed").replace("_", " ").lower()
+        return str(getattr(inner, "reason", None) or "no TLS").replace("_", " ").lower()
     if isinstance(inner, socket.gaierror):
         return socket.gai_strerror(inner.errno) if hasattr(socket, "gai_strerror") else "no such name"
     if isinstance(inner, (OSError, ClientOSError)) and inner.errno:

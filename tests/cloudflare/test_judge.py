@@ -64,7 +64,7 @@ def test_a_200_that_does_not_say_success_is_a_passing_fault_of_the_target(body: 
 
 
 @pytest.mark.parametrize("cut", list(Cut))
-def test_a_body_that_is_not_whole_is_never_accepted(cut: Cut | None) -> None:
+def test_a_body_that_is_not_whole_is_never_accepted(cut: Cut) -> None:
     outcome = judged(200, SUCCESS, cut)
 
     assert isinstance(outcome, Transient)
