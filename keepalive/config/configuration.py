@@ -1,0 +1,175 @@
+"""The configuration: what a user asks for, read from every source, checked, and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, SecretStr
+
+from keepalive.cloudflare.auth import Credential
+from keepalive.config.duration import format_duration
+from keepalive.config.positions import KeyPath
+from keepalive.config.report import Report
+from keepalive.config.secrets import NAME, read_credentials
+from keepalive.config.settings import RateGroupSettings, Settings
+from keepalive.config.sources import read_sources
+from keepalive.config.targets import read_targets
+from keepalive.config.wording import did_you_mean, dotted, quote
+from keepalive.core.plan import GroupPlan, Plan, Policy, Quota
+from keepalive.core.target import Target
+from keepalive.errors import ConfigFault
+
+_DURATIONS = ("window", "interval", "period")
+
+
+class Setting(NamedTuple):
+    """One effective value and where it comes from; a secret's value is None."""
+
+    key: str
+    value: str | float | bool | list[str] | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration without faults.
+
+    Attributes:
+        settings: Every key's effective value.
+        credentials: The secrets, by the credential's name.
+        plan: What is to be held, by rate group; the targets in order of priority.
+        warnings: What is allowed and yet unwise.
+        path: The file that was read, or None.
+        secret_files: Files whose change means new secrets.
+        place: Says where the value of a key comes from.
+    """
+
+    settings: Settings
+    credentials: Mapping[str, Credential]
+    plan: Plan
+    warnings: tuple[ConfigFault, ...]
+    path: Path | None
+    secret_files: tuple[Path, ...]
+    place: Callable[[KeyPath], str] = field(repr=False, compare=False)
+
+    def explain(self) -> Iterator[Setting]:
+        """Give every effective value and its source, secrets masked."""
+        for path, value in _leaves(self.settings, ()):
+            yield Setting(dotted(path), value, self.place(path))
+
+
+def load(
+    config: Path | None, overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path
+) -> Configuration:
+    """Read the configuration: command line, environment, file, defaults, the first of them that speaks.
+
+    Args:
+        config: The file that `--config` names, or None to look for one.
+        overrides: Dotted keys and their texts from the command line, such as `{"log.level": "debug"}`.
+        environ: The environment.
+        cwd: The working directory, absolute.
+
+    Raises:
+        ConfigError: There are faults; all of them are in it, sorted by file and line.
+    """
+    sources = read_sources(config, overrides, environ, cwd)
+    report = Report(sources)
+    settings = report.validate()
+    _check_interval(settings, report)
+    keyring = read_credentials(settings.credentials, environ, cwd, report)
+    names = settings.credentials.keys() | report.spoilt_names("credentials")
+    _check_rate_groups(settings, report)
+    targets = read_targets(settings.targets, names, cwd, report)
+    if sources.complete:
+        _check_something_to_do(settings, names, report)
+    report.conclude()
+    return Configuration(
+        settings=settings,
+        credentials=keyring.credentials,
+        plan=_plan(settings, targets),
+        warnings=tuple(report.warnings),
+        path=sources.file,
+        secret_files=tuple(dict.fromkeys(keyring.files)),
+        place=report.source,
+    )
+
+
+def _check_interval(settings: Settings, report: Report) -> None:
+    window, interval = settings.heartbeat.window, settings.heartbeat.interval
+    if (
+        report.spoilt("heartbeat", "window")
+        or report.spoilt("heartbeat", "interval")
+        or interval <= window / 2
+    ):
+        return
+    found = f"{format_duration(interval)} is over half the window of {format_duration(window)}"
+    hint = f'write at most "{format_duration(window / 2)}": one lost heartbeat must not lapse a target'
+    report.fault(("heartbeat", "interval"), found, hint)
+
+
+def _check_rate_groups(settings: Settings, report: Report) -> None:
+    used = {"default", *(table.rate_group for table in settings.credentials.values())}
+    for name, table in settings.credentials.items():
+        if not NAME.fullmatch(table.rate_group):
+            hint = "name it with lower-case letters, digits and underscores"
+            found = f"{quote(table.rate_group)} is not a name for a rate group"
+            report.fault(("credentials", name, "rate_group"), found, hint)
+    for name in settings.rate_groups:
+        if name not in used and not report.spoilt_below("credentials"):
+            report.warn(
+                ("rate_groups", name),
+                "no credential uses it",
+                did_you_mean(name, used, "set rate_group there"),
+            )
+
+
+def _check_something_to_do(settings: Settings, names: set[str], report: Report) -> None:
+    if not settings.targets and not report.spoilt("targets"):
+        # A socket by default is no intent: only who asks for one expects leases to bring the targets.
+        if settings.control.socket and not report.source(("control", "socket")).startswith("default"):
+            return
+        hint = "add [[targets]] to a file (`keepalive init` writes one), or set CLOUDFLARE_ACCOUNT_ID"
+        report.fault(("targets",), "nothing to keep alive: no targets, and no [control] socket", hint)
+    if not names and not report.spoilt("credentials"):
+        hint = "add [credentials.NAME] with api_token_file to a file, or set CLOUDFLARE_API_TOKEN"
+        report.fault(("credentials",), "no credential to speak with", hint)
+
+
+def _plan(settings: Settings, targets: tuple[Target, ...]) -> Plan:
+    beat = settings.heartbeat
+    policy = Policy(beat.window, beat.interval, beat.jitter)
+    groups: dict[str, list[Target]] = {}
+    for target in targets:
+        groups.setdefault(settings.credentials[target.credential].rate_group, []).append(target)
+    return {
+        name: GroupPlan(name, tuple(members), policy, _quota(settings.rate_groups.get(name)))
+        for name, members in groups.items()
+    }
+
+
+def _quota(table: RateGroupSettings | None) -> Quota:
+    return Quota(table.requests, table.period, table.share) if table else Quota()
+
+
+def _leaves(
+    table: BaseModel, path: KeyPath
+) -> Iterator[tuple[KeyPath, str | float | bool | list[str] | None]]:
+    for key, value in table:
+        here = (*path, key)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, here)
+        elif isinstance(value, Mapping):
+            for name, inner in value.items():
+                yield from _leaves(inner, (*here, name))
+        elif key == "targets":
+            for index, inner in enumerate(value):
+                yield from _leaves(inner, (*here, index))
+        elif isinstance(value, SecretStr):
+            yield here, None
+        elif isinstance(value, tuple):
+            yield here, list(value)
+        elif value is not None:
+            yield here, format_duration(value) if key in _DURATIONS else value
