@@ -11,26 +11,39 @@ from pydantic import BaseModel, SecretStr
 
 from keepalive.cloudflare.auth import Credential
 from keepalive.config.duration import format_duration
+from keepalive.config.file import read_text
 from keepalive.config.positions import KeyPath
 from keepalive.config.report import Report
 from keepalive.config.secrets import NAME, read_credentials
 from keepalive.config.settings import RateGroupSettings, Settings
 from keepalive.config.sources import read_sources
 from keepalive.config.targets import read_targets
-from keepalive.config.wording import did_you_mean, dotted, quote
+from keepalive.config.wording import did_you_mean, dotted, quote, shown
 from keepalive.core.plan import GroupPlan, Plan, Policy, Quota
 from keepalive.core.target import Target
 from keepalive.errors import ConfigFault
 
 _DURATIONS = ("window", "interval", "period")
+_ORIGINS = {"file": "file", "env": "variable", "credential": "systemd credential"}
+
+
+Value = str | float | bool | list[str]
 
 
 class Setting(NamedTuple):
-    """One effective value and where it comes from; a secret's value is None."""
+    """One effective value and where it comes from.
+
+    Attributes:
+        key: The dotted key.
+        value: The value, durations as people write them; of a secret only that it is set, and from where.
+        source: A file with its line, a variable, an option or `default`.
+        secret: True where the value is not shown.
+    """
 
     key: str
-    value: str | float | bool | list[str] | None
+    value: Value
     source: str
+    secret: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,8 @@ class Configuration:
 
     def explain(self) -> Iterator[Setting]:
         """Give every effective value and its source, secrets masked."""
-        for path, value in _leaves(self.settings, ()):
-            yield Setting(dotted(path), value, self.place(path))
+        for path, value, secret in _leaves(self.settings, ()):
+            yield Setting(dotted(path), value, self.place(path), secret)
 
 
 def load(
@@ -79,6 +92,7 @@ def load(
     report = Report(sources)
     settings = report.validate()
     _check_interval(settings, report)
+    _check_ca_file(settings, cwd, report)
     keyring = read_credentials(settings.credentials, environ, cwd, report)
     names = settings.credentials.keys() | report.spoilt_names("credentials")
     _check_rate_groups(settings, report)
@@ -108,6 +122,17 @@ def _check_interval(settings: Settings, report: Report) -> None:
     found = f"{format_duration(interval)} is over half the window of {format_duration(window)}"
     hint = f'write at most "{format_duration(window / 2)}": one lost heartbeat must not lapse a target'
     report.fault(("heartbeat", "interval"), found, hint)
+
+
+def _check_ca_file(settings: Settings, cwd: Path, report: Report) -> None:
+    if not settings.cloudflare.ca_file:
+        return
+    file = Path(settings.cloudflare.ca_file)
+    try:
+        read_text(file)
+    except ValueError as error:
+        hint = 'name a file with CA certificates in PEM form, or write "" for the system\'s'
+        report.fault(("cloudflare", "ca_file"), f"the file {quote(shown(file, cwd))} {error}", hint)
 
 
 def _check_rate_groups(settings: Settings, report: Report) -> None:
@@ -154,9 +179,7 @@ def _quota(table: RateGroupSettings | None) -> Quota:
     return Quota(table.requests, table.period, table.share) if table else Quota()
 
 
-def _leaves(
-    table: BaseModel, path: KeyPath
-) -> Iterator[tuple[KeyPath, str | float | bool | list[str] | None]]:
+def _leaves(table: BaseModel, path: KeyPath) -> Iterator[tuple[KeyPath, Value, bool]]:
     for key, value in table:
         here = (*path, key)
         if isinstance(value, BaseModel):
@@ -168,8 +191,13 @@ def _leaves(
             for index, inner in enumerate(value):
                 yield from _leaves(inner, (*here, index))
         elif isinstance(value, SecretStr):
-            yield here, None
-        elif isinstance(value, tuple):
-            yield here, list(value)
+            yield here, "set", True
         elif value is not None:
-            yield here, format_duration(value) if key in _DURATIONS else value
+            origin = _ORIGINS.get(key.rpartition("_")[2]) if path[:1] == ("credentials",) else None
+            yield (here, f"set, from {origin} {value}", True) if origin else (here, _plain(key, value), False)
+
+
+def _plain(key: str, value: Value | tuple[str, ...]) -> Value:
+    if isinstance(value, tuple):
+        return list(value)
+    return format_duration(value) if key in _DURATIONS and isinstance(value, float) else value

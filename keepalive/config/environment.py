@@ -166,6 +166,6 @@ def surroundings(environ: Mapping[str, str]) -> Layer:
 
 
 def first_directory(environ: Mapping[str, str], variable: str) -> Path | None:
-    """The directory that a variable names; systemd may give several, with colons between: the first counts."""
+    """What directory a variable names; systemd may give several with colons between, the first counts."""
     text = environ.get(variable, "").partition(":")[0]
     return Path(text) if text else None

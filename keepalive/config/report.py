@@ -37,6 +37,7 @@ class Report:
 
     def __init__(self, sources: Sources) -> None:
         self._layers = sources.layers
+        self._file = sources.name
         self._spoilt: set[KeyPath] = set()
         self.faults = list(sources.faults)
         self.warnings = list(sources.warnings)
@@ -51,7 +52,7 @@ class Report:
 
     def place(self, path: KeyPath) -> str:
         """Where the value at a path, or the nearest table above it, comes from."""
-        return place(self._layers, path) or "configuration"
+        return place(self._layers, path) or self._file
 
     def source(self, path: KeyPath) -> str:
         """Where a value comes from, or `default`."""

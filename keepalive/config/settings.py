@@ -130,7 +130,7 @@ class HeartbeatSettings(Section):
     """How targets are kept eligible."""
 
     window: Annotated[Duration, AfterValidator(_at_least_a_second)] = _POLICY.window
-    """Seconds that one accepted heartbeat is assumed to last; Cloudflare does not say, 45 s is our evidence."""
+    """Seconds that an accepted heartbeat is assumed to last; Cloudflare does not say, clients suggest 45."""
 
     interval: Annotated[Duration, AfterValidator(_at_least_a_tick)] = Field(
         default_factory=lambda section: float(section["window"]) / 3

@@ -11,6 +11,7 @@ from keepalive.config.file import exposed, find_file, foreign, read_file
 from keepalive.config.layers import Layer, typed
 from keepalive.config.positions import KeyPath
 from keepalive.config.settings import FORMS, SECRETS
+from keepalive.config.wording import shown
 from keepalive.errors import ConfigError, ConfigFault
 
 
@@ -21,6 +22,7 @@ class Sources:
     Attributes:
         layers: The values, the highest source first.
         file: The configuration file that was read, or None.
+        name: What a fault calls the place where everything may stand.
         complete: False where a source could not be read at all: what is missing then says nothing.
         faults: What is wrong before any value is looked at.
         warnings: What is allowed and yet unwise.
@@ -28,6 +30,7 @@ class Sources:
 
     layers: list[Layer] = field(default_factory=list)
     file: Path | None = None
+    name: str = "the environment"
     complete: bool = True
     faults: list[ConfigFault] = field(default_factory=list)
     warnings: list[ConfigFault] = field(default_factory=list)
@@ -50,7 +53,7 @@ def read_sources(
     try:
         if found := find_file(config, environ, cwd):
             layer = read_file(found, cwd)
-            sources.file = found.path
+            sources.file, sources.name = found.path, shown(found.path, cwd)
             sources.layers.append(layer)
             sources.faults.extend(() if found.trusted else foreign(layer))
             sources.warnings.extend(exposed(layer, found.path))

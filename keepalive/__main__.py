@@ -1,0 +1,5 @@
+"""`python -m keepalive` is the command `keepalive`."""
+
+from keepalive.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""The options that every command has, after its name."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from keepalive.config import Configuration
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was given of the options that every command has; the fields are their declaration too."""
+
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The configuration; else it is looked for."),
+    ] = None
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="How the log is written; auto is console on a terminal.")
+    ] = None
+    log_level: Annotated[LogLevel | None, typer.Option(help="The least level that is logged.")] = None
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; $NO_COLOR does the same.")] = False
+
+    @property
+    def color(self) -> bool:
+        """True unless the command line or `$NO_COLOR` forbids colours."""
+        return not (self.no_color or os.environ.get("NO_COLOR"))
+
+    def read(self) -> Configuration:
+        """Read the configuration.
+
+        Raises:
+            ConfigError: It has faults.
+        """
+        from keepalive.config import load  # noqa: PLC0415 - `keepalive --help` must not wait for pydantic
+
+        given = {"log.format": self.log_format, "log.level": self.log_level}
+        overrides = {key: value for key, value in given.items() if value is not None}
+        return load(self.config, overrides, os.environ, Path.cwd())
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the common options; it gets them as `options` where it has such a parameter.
+
+    A command that has a parameter of the same name keeps its own.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    common = inspect.signature(Options, eval_str=True).parameters
+    added = [parameter for name, parameter in common.items() if name not in own]
+
+    @wraps(command)
+    def run(**values: object) -> None:
+        given = {parameter.name: values.pop(parameter.name) for parameter in added}
+        if "options" in own:
+            values["options"] = Options(**given)  # type: ignore[arg-type] # typer has checked each against Options
+        command(**values)
+
+    kept = [parameter for name, parameter in own.items() if name != "options"]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*kept, *added)]
+    run.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=None)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def warn(configuration: Configuration) -> None:
+    """Tell on stderr what the configuration does that is allowed and yet unwise."""
+    for warning in configuration.warnings:
+        typer.echo(f"keepalive: warning: {warning}", err=True)
