@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import inf
 from typing import Protocol
 
@@ -9,12 +10,13 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.core.plan import GroupPlan
+from keepalive.core.target import Target
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.meter import Meter
 from keepalive.simulator.opinion import Opinion
-from keepalive.simulator.result import GroupResult
+from keepalive.simulator.result import FalseClaim, GroupResult, Lapse
 from keepalive.simulator.session import Session
-from keepalive.simulator.spells import RemoteSpell
+from keepalive.simulator.spells import MachineSpell, RemoteSpell
 from keepalive.simulator.user import User
 
 SILENCE_GRACE = 0.25
@@ -116,6 +118,33 @@ class Line:
         """The group is gone, and its opinions with it."""
         for opinion in self.opinions.values():
             opinion.hear(None, now)
+
+    def close(self, end: float) -> None:
+        """The simulation is over: what fell due until now counts."""
+        self.hear(self.group.announce(end))
+        for session in self.sessions.values():
+            session.close(end)
+
+    def held_seconds(self, end: float) -> float:
+        """Target-seconds since each first acceptance."""
+        return sum(end - session.since for session in self.sessions.values() if session.since is not None)
+
+    def lapses(self, local: tuple[MachineSpell, ...]) -> Iterator[Lapse]:
+        """Every lapse of its targets."""
+        for session in self.sessions.values():
+            yield from session.lapses(self.plan.name, local)
+
+    def false_claims(self) -> Iterator[FalseClaim]:
+        """Where the group's opinion was better than the truth."""
+        for target, opinion in self.opinions.items():
+            for start, until in opinion.against(self.sessions[target].absences()):
+                yield FalseClaim(self.plan.name, target, start, until)
+
+    def never_accepted(self) -> Iterator[Target]:
+        """Held targets that Cloudflare never accepted."""
+        for target, session in self.sessions.items():
+            if session.since is None and self.opinions[target].state is not Eligibility.REFUSED:
+                yield target
 
     def result(self) -> GroupResult:
         """The group's part of the result."""

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
 from keepalive.core.plan import GroupPlan
 from keepalive.core.target import Target
+from keepalive.errors import UsageError
 from keepalive.simulator.network import Latency
-from keepalive.simulator.spells import Broken, Flaky, Loss, Outage, Slow, Spell, Throttle
+from keepalive.simulator.spells import (
+    Broken,
+    Flaky,
+    Loss,
+    MachineSpell,
+    Outage,
+    RemoteSpell,
+    Slow,
+    Spell,
+    Throttle,
+)
 
 HOUR = 3600.0
 
@@ -29,6 +41,9 @@ class Scenario:
         duration: Seconds of virtual time.
         latency: How long a healthy answer takes.
         address_limit: Calls per second for all groups together.
+
+    Raises:
+        UsageError: A suspend or crash begins before the one before it has ended.
     """
 
     name: str
@@ -38,6 +53,25 @@ class Scenario:
     duration: float
     latency: Latency = HEALTHY
     address_limit: int = 200
+
+    def __post_init__(self) -> None:
+        for first, second in pairwise(self.machine_spells):
+            if second.start < first.end:
+                raise UsageError(
+                    f"scenario {self.name}: the {second.cause} at {second.start:g} s begins before the"
+                    f" {first.cause} at {first.start:g} s has ended; let it begin at {first.end:g} s or later"
+                )
+
+    @property
+    def machine_spells(self) -> tuple[MachineSpell, ...]:
+        """The faults of the machine, in the order of time."""
+        spells = (spell for spell in self.spells if isinstance(spell, MachineSpell))
+        return tuple(sorted(spells, key=lambda spell: spell.start))
+
+    @property
+    def remote_spells(self) -> tuple[RemoteSpell, ...]:
+        """The faults of the network and of Cloudflare."""
+        return tuple(spell for spell in self.spells if isinstance(spell, RemoteSpell))
 
 
 def fleet(groups: int, targets: int) -> tuple[GroupPlan, ...]:
@@ -77,13 +111,17 @@ def _always(*spells: Spell) -> Weather:
     return lambda _chance, _duration: spells
 
 
+_START, _TAIL = 60.0, 120.0
+"""Seconds without faults at the beginning, to get into step, and at the end, to see what a fault did."""
+
+
 def _again_and_again(faults: Callable[[float], tuple[Spell, ...]], pause: float) -> Weather:
     """The same faults, each time at another phase: `pause` to twice as many seconds of health between."""
 
     def weather(chance: Random, duration: float) -> tuple[Spell, ...]:
         spells: list[Spell] = []
-        moment = pause * (1 + chance.random())
-        while moment + pause < duration:
+        moment = _START + pause * chance.random()
+        while moment < duration - _TAIL:
             spells += faults(moment)
             moment = spells[-1].end + pause * (1 + chance.random())
         return tuple(spells)

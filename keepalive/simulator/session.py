@@ -8,7 +8,7 @@ from math import inf
 from keepalive.core.target import Target
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.result import Lapse, Try
-from keepalive.simulator.spells import Broken, Flaky, Outage, RemoteSpell, Slow, Spell, Throttle
+from keepalive.simulator.spells import Broken, Flaky, MachineSpell, Outage, RemoteSpell, Slow, Throttle
 
 _TRIES_KEPT = 100
 
@@ -72,7 +72,12 @@ class Session:
         if self.since is not None and self.until < now:
             self._miss(now)
 
-    def lapses(self, group: str, local: tuple[Spell, ...]) -> tuple[Lapse, ...]:
+    def absences(self) -> list[tuple[float, float]]:
+        """When it was not eligible, the time before its first acceptance included."""
+        first = inf if self.since is None else self.since
+        return [(-inf, first), *((start, until) for start, until, _ in self.gaps)]
+
+    def lapses(self, group: str, local: tuple[MachineSpell, ...]) -> tuple[Lapse, ...]:
         """Its lapses, each with the spells that can have caused it; `local` are those of the machine."""
         return tuple(
             Lapse(
@@ -81,9 +86,11 @@ class Session:
                 start=start,
                 until=until,
                 causes=tuple(
-                    spell.cause
-                    for spell in (*self.spells, *local)
-                    if spell.overlaps(start - self.window, until)
+                    dict.fromkeys(
+                        spell.cause
+                        for spell in (*self.spells, *local)
+                        if spell.overlaps(start - self.window, until)
+                    )
                 ),
                 tries=tries,
             )

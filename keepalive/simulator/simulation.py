@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import count, zip_longest
 from math import inf
 from random import Random
 
-from keepalive.core.eligibility import Eligibility
 from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.line import Group, Line
 from keepalive.simulator.meter import Meter
 from keepalive.simulator.network import RESET, Network
-from keepalive.simulator.result import FalseClaim, Lapse, Result
+from keepalive.simulator.result import Result
 from keepalive.simulator.scenarios import Scenario
-from keepalive.simulator.spells import Crash, RemoteSpell, Suspend
+from keepalive.simulator.spells import MachineSpell, Suspend
 
 SHORTEST_SLEEP = 0.002
 """Seconds that the dispatcher sleeps at least between two looks at one group."""
@@ -36,9 +35,8 @@ class Simulation:
         self._group = group
         self._chance = Random(scenario.seed)  # noqa: S311  chance by seed, no secret
         self._network = Network(scenario.latency, self._chance)
-        remote = tuple(spell for spell in scenario.spells if isinstance(spell, RemoteSpell))
-        self._lines = [Line(plan, remote, group(plan.name)) for plan in scenario.groups]
-        self._address = Ledger(scenario.address_limit, 1.0)
+        self._lines = [Line(plan, scenario.remote_spells, group(plan.name)) for plan in scenario.groups]
+        self._address = Ledger(scenario.address_limit, 1.0, slots=100)
         self._second = Meter(1.0)
         self._now = 0.0
         self._entries = count()
@@ -46,11 +44,9 @@ class Simulation:
 
     def play(self) -> Result:
         """Play it from 0 to the end."""
-        for spell in self._scenario.spells:
-            if isinstance(spell, Suspend):
-                self._at(spell.start, partial(self._suspend, spell))
-            elif isinstance(spell, Crash):
-                self._at(spell.start, partial(self._crash, spell))
+        for spell in self._scenario.machine_spells:
+            halt = self._suspend if isinstance(spell, Suspend) else self._crash
+            self._at(spell.start, partial(halt, spell))
         self._start()
         agenda, end = self._agenda, self._scenario.duration
         while agenda and agenda[0][0] < end:
@@ -127,7 +123,7 @@ class Simulation:
             line.armed = inf
         return flights
 
-    def _suspend(self, spell: Suspend) -> None:
+    def _suspend(self, spell: MachineSpell) -> None:
         flights = self._halt()
         for _, flight in flights:
             flight.outcome = RESET
@@ -140,54 +136,33 @@ class Simulation:
             line.group.hasten(self._now)
             self._arm(line, self._now)
 
-    def _crash(self, spell: Crash) -> None:
+    def _crash(self, spell: MachineSpell) -> None:
         self._halt()
+        self._address = Ledger(self._scenario.address_limit, 1.0, slots=100)
         for line in self._lines:
             line.forget(self._now)
-        self._at(spell.end, partial(self._restart))
-
-    def _restart(self) -> None:
-        self._address = Ledger(self._scenario.address_limit, 1.0)
-        for line in self._lines:
             line.group = self._group(line.plan.name)
-        self._start()
+        self._at(spell.end, partial(self._start))
 
     # --- what is measured -------------------------------------------------------------------------
 
     def _finish(self) -> Result:
-        end = self._scenario.duration
-        local = tuple(spell for spell in self._scenario.spells if not isinstance(spell, RemoteSpell))
-        lapses: list[Lapse] = []
-        claims: list[FalseClaim] = []
-        never = []
-        held = 0.0
-        for line in self._lines:
-            for target, session in line.sessions.items():
-                session.close(end)
-                held += end - session.since if session.since is not None else 0.0
-                opinion = line.opinions[target]
-                if session.since is None and opinion.state is not Eligibility.REFUSED:
-                    never.append(target)
-                own = session.lapses(line.plan.name, local)
-                lapses += own
-                gaps = [(-inf, end if session.since is None else session.since)]
-                gaps += [(lapse.start, lapse.until) for lapse in own]
-                claims += [FalseClaim(line.plan.name, target, *span) for span in opinion.against(gaps)]
-        remaining = [0] * max(len(line.user.remaining) for line in self._lines)
-        for line in self._lines:
-            for seconds, renewals in enumerate(line.user.remaining):
-                remaining[seconds] += renewals
+        scenario, lines, end = self._scenario, self._lines, self._scenario.duration
+        for line in lines:
+            line.close(end)
+        lapses = [lapse for line in lines for lapse in line.lapses(scenario.machine_spells)]
+        remaining = zip_longest(*(line.user.remaining for line in lines), fillvalue=0)
         return Result(
-            scenario=self._scenario.name,
-            seed=self._scenario.seed,
+            scenario=scenario.name,
+            seed=scenario.seed,
             duration=end,
-            groups=tuple(line.result() for line in self._lines),
-            renewals=sum(line.user.renewals for line in self._lines),
-            extra_beats=sum(line.user.extra_beats for line in self._lines),
-            held_seconds=held,
+            groups=tuple(line.result() for line in lines),
+            renewals=sum(line.user.renewals for line in lines),
+            extra_beats=sum(line.user.extra_beats for line in lines),
+            held_seconds=sum(line.held_seconds(end) for line in lines),
             lapses=tuple(sorted(lapses, key=lambda lapse: lapse.start)),
-            false_claims=tuple(claims),
-            never_accepted=tuple(never),
+            false_claims=tuple(claim for line in lines for claim in line.false_claims()),
+            never_accepted=tuple(target for line in lines for target in line.never_accepted()),
             worst_second=self._second.worst,
-            remaining=tuple(remaining),
+            remaining=tuple(sum(renewals) for renewals in remaining),
         )

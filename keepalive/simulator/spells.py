@@ -32,12 +32,17 @@ class Spell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspend(Spell):
+class MachineSpell(Spell):
+    """A fault of the machine that keepalive runs on; two of them never overlap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspend(MachineSpell):
     """The machine sleeps: nothing runs, no answer is heard, and its connections are dead when it wakes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crash(Spell):
+class Crash(MachineSpell):
     """The process dies with all it knew, and another one starts `length` seconds later."""
 
 

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from keepalive.core.group import RateGroup
 from keepalive.core.plan import GroupPlan, Quota
 from keepalive.core.target import Target
+from keepalive.errors import UsageError
 from keepalive.simulator.result import Result
 from keepalive.simulator.scenarios import Scenario, fleet
 from keepalive.simulator.simulation import Simulation
@@ -143,3 +145,21 @@ def test_an_account_wide_target_costs_as_much_as_a_script() -> None:
     (plan,) = fleet(1, 1)
     account_wide = replace(plan, targets=(Target("credential0", "0" * 32),))
     assert naive(groups=(account_wide,)).calls == naive(groups=(plan,)).calls
+
+
+def test_a_machine_that_crashes_in_its_sleep_is_refused() -> None:
+    with pytest.raises(UsageError, match="the crash at 12 s begins before the suspend at 10 s has ended"):
+        naive(Crash(start=12.0, length=1.0), Suspend(start=10.0, length=5.0))
+
+
+def test_a_simulation_that_ends_in_a_suspend_still_hears_what_fell_due() -> None:
+    result = naive(Suspend(start=105.01, length=600.0), duration=300.0)
+    assert len(result.lapses) == 10
+    assert result.false_claims == ()
+
+
+def test_what_the_quota_cannot_hold_is_refused_and_not_missed() -> None:
+    crowded = Scenario(name="crowded", seed=1, groups=fleet(1, 70), spells=(), duration=60.0)
+    result = Simulation(crowded, RateGroup).play()
+    assert (result.groups[0].held, result.groups[0].refused) == (63, 7)
+    assert result.never_accepted == ()
