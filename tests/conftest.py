@@ -15,6 +15,10 @@ async def no_task_is_left() -> AsyncIterator[None]:
     assert not left, f"left running: {sorted(task.get_name() for task in left)}"
 
 
+def pytest_configure() -> None:
+    asyncio.set_event_loop(None)  # else looptime's look at the loop makes one, before any test has its own
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):

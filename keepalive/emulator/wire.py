@@ -110,9 +110,10 @@ async def _spoil(
                 await response.write(_CHUNK)
             await response.write(reply.body)
         case _:
-            pause, step = (fault.seconds or DRIP_SECONDS) / time_factor / _DRIPS, ceil(size / _DRIPS)
-            for start in range(0, size, step):
-                await asyncio.sleep(pause)
+            step = ceil(size / _DRIPS)
+            starts = range(0, size, step)
+            for start in starts:
+                await asyncio.sleep((fault.seconds or DRIP_SECONDS) / time_factor / len(starts))
                 await response.write(reply.body[start : start + step])
     await response.write_eof()
     return response
