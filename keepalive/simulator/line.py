@@ -52,7 +52,21 @@ class Group(Protocol):
 
 
 class Line:
-    """One rate group: the client's side, Cloudflare's side, and what is measured between them."""
+    """One rate group: the client's side, Cloudflare's side, and what is measured between them.
+
+    Attributes:
+        plan: What the group is to hold.
+        group: The client's side; another one after a crash.
+        opinions: What the client's side says of each target.
+        user: Cloudflare's side of the quota.
+        sessions: Cloudflare's side of each target.
+        sends: Calls that left, by the period of the quota.
+        calls: The same over the whole simulation.
+        silence_calls: Those of them that broke a silence, between `silent_from` and `silent_until`.
+        armed: When the group is looked at next.
+        woken_at: When it was looked at last.
+        wakes: How often it was looked at.
+    """
 
     __slots__ = (
         "armed",

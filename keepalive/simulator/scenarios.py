@@ -133,9 +133,12 @@ def _outage(length: float, loss: Loss) -> Weather:
     return _again_and_again(lambda at: (Outage(start=at, length=length, loss=loss),), pause=120.0)
 
 
-def _relapse(at: float) -> tuple[Spell, ...]:
+def _relapse(loss: Loss) -> Weather:
     """22 s down, 7 s up, 22 s down."""
-    return Outage(start=at, length=22.0), Outage(start=at + 29.0, length=22.0)
+    return _again_and_again(
+        lambda at: tuple(Outage(start=start, length=22.0, loss=loss) for start in (at, at + 29.0)),
+        pause=120.0,
+    )
 
 
 def _throttle(retry_after: float | None) -> Weather:
@@ -173,7 +176,8 @@ PRESETS: Mapping[str, Preset] = {
     "healthy": Preset(FOUR_GROUPS, _always(), _DAY),
     "outage-26-refused": Preset(FOUR_GROUPS, _outage(26.0, Loss.REFUSED), 1.0),
     "outage-26-blackhole": Preset(FOUR_GROUPS, _outage(26.0, Loss.BLACK_HOLE), 1.0),
-    "22-7-22": Preset(FOUR_GROUPS, _again_and_again(_relapse, pause=120.0), 1.0),
+    "22-7-22": Preset(FOUR_GROUPS, _relapse(Loss.BLACK_HOLE), 1.0),
+    "22-7-22-refused": Preset(FOUR_GROUPS, _relapse(Loss.REFUSED), 1.0),
     "hang-10": Preset(FOUR_GROUPS, _always(Flaky(hang=0.1)), _DAY),
     "hang-20": Preset(FOUR_GROUPS, _always(Flaky(hang=0.2)), _DAY),
     "hang-30": Preset(FOUR_GROUPS, _always(Flaky(hang=0.3)), _DAY),
