@@ -167,8 +167,8 @@ def _about_groups(groups: list[GroupCheck], limit: float) -> Iterable[str]:
             f"{format_duration(admission.interval)}"
         )
         yield (
-            f"  plans {group.planned:.2f} requests/s of a quota of {quota.requests / quota.period:.2f}/s "
-            f"({quota.requests:,} in {format_duration(quota.period)}; keepalive may use {quota.share:.0%} of it)"
+            f"  plans {group.planned:.2f} requests/s of {quota.requests / quota.period:.2f}/s "
+            f"({quota.requests:,} in {format_duration(quota.period)}; {quota.share:.0%} for keepalive)"
         )
         yield (
             f"  has room for {group.room(policy.interval):,} targets at {format_duration(policy.interval)}, "

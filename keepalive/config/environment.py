@@ -17,6 +17,9 @@ _PREFIX = "KEEPALIVE_"
 _SPECIAL = ("KEEPALIVE_CONFIG", "KEEPALIVE_SCRIPTS")
 _NAMED_TABLES = ("credentials", "rate_groups")
 
+_CLOSE = 0.75
+"""How alike two variables must be: all of them begin alike."""
+
 _SERVICE_LINK = re.compile(
     r"KEEPALIVE_(?:(?:[A-Z0-9]+_)*SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)=.*"
     r"|(?:[A-Z0-9]+_)*PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*"
@@ -76,11 +79,10 @@ def _unknown(name: str, path: tuple[str, ...]) -> ConfigFault | None:
             f"${name}", "", "names a table, not a key", f"set one of its keys, such as {example}"
         )
     if setting is None:
-        named = path[1].upper() if len(path) > 2 else "NAME"
+        known = (*_variables(path[1] if len(path) > 2 else "NAME"), *_SPECIAL)
         otherwise = "unset it; `keepalive config show` lists what there is"
-        return ConfigFault(
-            f"${name}", "", "unknown variable", did_you_mean(name, (*_variables(named), *_SPECIAL), otherwise)
-        )
+        hint = did_you_mean(name, known, otherwise, _CLOSE)
+        return ConfigFault(f"${name}", "", "unknown variable", hint)
     return None
 
 
