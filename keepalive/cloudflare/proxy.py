@@ -6,6 +6,7 @@ place of the credential.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
@@ -13,9 +14,6 @@ from aiohttp import encode_basic_auth
 from yarl import URL
 
 from keepalive.errors import ConfigError, ConfigFault
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Hosts that no proxy elsewhere can reach, so none is asked."""
 
 
 class Proxy(NamedTuple):
@@ -37,13 +35,15 @@ class Proxy(NamedTuple):
 def proxy_for(base: URL) -> Proxy | None:
     """Say which proxy leads to `base`: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case.
 
+    Loopback is never asked for through a proxy: it would be the proxy's own.
+
     Raises:
         ConfigError: The variable holds no address of an HTTP proxy.
     """
     host = base.host or ""
     found = getproxies()
     value = found.get(base.scheme) or found.get("all")
-    if not value or host in LOOPBACK or proxy_bypass(f"{host}:{base.port}"):
+    if not value or _is_loopback(host) or proxy_bypass(f"{host}:{base.port}"):
         return None
     variable = f"${base.scheme.upper()}_PROXY" if found.get(base.scheme) else "$ALL_PROXY"
     try:
@@ -55,6 +55,13 @@ def proxy_for(base: URL) -> Proxy | None:
     if bare.scheme not in ("http", "https"):
         raise _not_usable(variable, f"a proxy of the kind {bare.scheme}")
     return Proxy(bare, headers)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _not_usable(variable: str, found: str) -> ConfigError:

@@ -98,7 +98,4 @@ def _quoted(value: object) -> str:
 
 def _time_of_day(timestamp: str) -> str:
     """The local time of day of an ISO 8601 moment."""
-    try:
-        return f"{datetime.fromisoformat(timestamp).astimezone():%H:%M:%S}.{timestamp[20:23]}"
-    except ValueError:
-        return timestamp
+    return f"{datetime.fromisoformat(timestamp).astimezone():%H:%M:%S}.{timestamp[20:23]}"

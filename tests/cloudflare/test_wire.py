@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import trustme
 from pydantic import SecretStr
+from yarl import URL
 
 from keepalive.cloudflare.auth import ApiKey, ApiToken, Credential, UserServiceKey
 from keepalive.cloudflare.client import USER_AGENT, CloudflareClient
+from keepalive.cloudflare.proxy import proxy_for
 from keepalive.core.outcome import Accepted, Outcome, Throttled, Transient
 from keepalive.core.target import Scope, Target
 from keepalive.errors import ConfigError
@@ -481,6 +483,20 @@ async def test_no_proxy_is_honoured(
         assert await beat(base, ca_file=ca_file) == Accepted()
 
     assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("host", ["localhost", "emulator.localhost", "127.0.0.9", "[::1]"])
+def test_no_name_of_loopback_has_a_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+
+    assert proxy_for(URL(f"https://{host}/")) is None
+    assert proxy_for(URL("https://127.example.test/")) is not None
+
+
+def test_a_proxy_shows_its_place_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://someone:canary-word@proxy.example.test:3128")
+
+    assert repr(proxy_for(URL("https://api.cloudflare.com/"))) == "Proxy('http://proxy.example.test:3128')"
 
 
 async def test_loopback_is_never_asked_for_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from keepalive.core.events import Event, Level
 from keepalive.sinks.console import console
-from keepalive.sinks.line import Line, WallAt, line_of
+from keepalive.sinks.line import Line, line_of
 from keepalive.sinks.logs import LogFormat, LogSink, json_text, open_log
 from keepalive.sinks.outlet import Outlet
 from tests.sinks.samples import DENIAL, EVENTS, TARGET, changed, failed, summary, throttled
@@ -234,8 +234,7 @@ def test_importing_the_log_leaves_structlog_as_it_was() -> None:
 
 
 def test_a_clock_is_asked_for_every_moment(pipe: tuple[int, int]) -> None:
-    ahead: WallAt = lambda at: at + 86_400  # noqa: E731 (shorter than a function)
-    log = open_log(pipe[1], wall_at=ahead)
+    log = open_log(pipe[1], wall_at=lambda at: at + 86_400)
     log(changed())
     log.close(5)
 
