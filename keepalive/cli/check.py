@@ -213,8 +213,8 @@ def _json(configuration: Configuration, groups: list[GroupCheck], credentials: l
         "rate_groups": [
             {
                 "name": group.plan.name,
-                "interval_seconds": group.admission.interval,
-                "planned_requests_per_second": group.planned,
+                "interval_seconds": round(group.admission.interval, 3),
+                "planned_requests_per_second": round(group.planned, 3),
                 "quota": {
                     "requests": group.plan.quota.requests,
                     "period_seconds": group.plan.quota.period,

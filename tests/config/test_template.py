@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from urllib.parse import parse_qs, urlsplit
 
@@ -7,6 +8,7 @@ from keepalive.config.duration import parse_duration
 from keepalive.config.layers import known_keys
 from keepalive.config.settings import Settings
 from keepalive.config.template import TOKEN_FILE, render, token_link
+from keepalive.core.plan import Quota
 from keepalive.core.target import Target
 from tests.support.configured import ACCOUNT_ID, Folder
 
@@ -36,13 +38,15 @@ def test_without_an_account_it_loads_and_says_that_it_needs_one(folder: Folder) 
 
 def test_what_is_commented_out_is_the_truth(folder: Folder) -> None:
     text = render([], ACCOUNT_ID)
-    uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in text.splitlines())
-    document = tomllib.loads(uncommented.replace("# [rate_groups.default]", "[rate_groups.default]"))
+    document = tomllib.loads(re.sub(r"^# (?=\w+ = |\[rate_groups)", "", text, flags=re.MULTILINE))
     defaults = Settings()
     assert parse_duration(document["heartbeat"]["window"]) == defaults.heartbeat.window
     assert parse_duration(document["heartbeat"]["interval"]) == defaults.heartbeat.interval
     assert document["heartbeat"]["jitter"] == defaults.heartbeat.jitter
     assert document["log"] == {"format": defaults.log.format, "level": defaults.log.level}
+    quota = document["rate_groups"]["default"]
+    assert quota == {"requests": Quota().requests, "period": "5m", "share": Quota().share}
+    assert parse_duration(quota["period"]) == Quota().period
     for section in ("heartbeat", "log", "state", "http", "control"):
         assert set(document[section]) == set(known_keys((section,)))
 

@@ -28,11 +28,11 @@ JSONC = """
   // a comment, with "quotes" and a comma,
   "name": "api", /* and
   another */
-  "account_id": "%s",
+  "account_id": "ACCOUNT",
   "vars": { "URL": "https://x.example/*,]//", },
-  "env": { "staging": { "vars": {}, }, "production": { "name": "api-live", "account_id": "%s" }, },
+  "env": { "staging": { "vars": {}, }, "production": { "name": "api-live", "account_id": "OTHER" }, },
 }
-""" % (ACCOUNT_ID, OTHER)
+""".replace("ACCOUNT", ACCOUNT_ID).replace("OTHER", OTHER)
 
 WORKERS = ((ACCOUNT_ID, "api"), (ACCOUNT_ID, "api-staging"), (OTHER, "api-live"))
 

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import time
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+import pytest
+import typer
+
+from keepalive._version import __version__
+from keepalive.cli import COMMANDS
+from keepalive.errors import ConfigError, ConfigFault, KeepaliveError, UsageError
+from tests.cli.conftest import Keepalive
+from tests.support.configured import PROD, TARGETS, Folder
+
+PRINT_MODULES = """
+import sys
+import keepalive.cli
+sys.argv[1:] = ["--help"]
+try:
+    keepalive.cli.main()
+except SystemExit:
+    print(*sys.modules)
+"""
+
+WRITTEN = [name for name in COMMANDS if find_spec(f"keepalive.cli.{name}")]
+
+
+def python(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=os.environ | environ
+    )
+
+
+def docstring(module: ModuleType, name: str) -> str:
+    entry = getattr(module, name)
+    if isinstance(entry, typer.Typer):
+        callback = entry.registered_callback
+        assert callback is not None
+        entry = callback.callback
+    return inspect.getdoc(entry) or ""
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_table_says_what_each_command_says_of_itself(name: str) -> None:
+    assert docstring(import_module(f"keepalive.cli.{name}"), name).splitlines()[0] == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_command_has_an_example_and_the_common_options(keepalive: Keepalive, name: str) -> None:
+    deep = [name, "show"] if name == "config" else [name]
+    ran = keepalive(*deep, "-h")
+    assert ran.code == 0
+    assert f"keepalive {' '.join(deep)}" in ran.out.partition("Example: ")[2]
+    for option in ("-c, --config", "--log-format", "--log-level", "--no-color", "-h, --help"):
+        assert option in ran.out
+
+
+def test_help_lists_every_command_in_full(keepalive: Keepalive) -> None:
+    ran = keepalive("--help")
+    assert ran.code == 0
+    words = " ".join(ran.out.split())
+    assert all(f"{name} {line}" in words for name, line in COMMANDS.items())
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--version", "run"]])
+def test_the_version_is_told(keepalive: Keepalive, arguments: list[str]) -> None:
+    assert keepalive(*arguments) == (0, f"keepalive {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["chek"], "Did you mean 'check'?"),
+        (["check", "--nope"], "No such option"),
+        (["check", "--log-level", "loud"], "loud"),
+        (["config"], "Usage: "),
+        ([], "Usage: "),
+    ],
+)
+def test_a_slip_on_the_command_line_exits_2(keepalive: Keepalive, arguments: list[str], said: str) -> None:
+    ran = keepalive(*arguments)
+    assert ran.code == 2
+    assert said in ran.out + ran.err
+
+
+@pytest.mark.parametrize("name", ["check", "config show"])
+def test_a_configuration_with_faults_exits_78_and_says_all_of_them(
+    keepalive: Keepalive, folder: Folder, name: str
+) -> None:
+    folder.write("keepalive.toml", "[log]\nlevl = 3\n" + PROD.replace("token-of-prod", "") + TARGETS)
+    ran = keepalive(*name.split())
+    assert ran.code == 78
+    assert ran.out == ""
+    first, second, total = ran.err.splitlines()
+    assert first == "keepalive: keepalive.toml:2: log.levl: unknown key; did you mean `level`?"
+    assert second.startswith("keepalive: keepalive.toml:5: credentials.prod.api_token: the secret is empty; ")
+    assert total == "keepalive: 2 faults; nothing was sent"
+
+
+def test_options_reach_the_configuration(keepalive: Keepalive, folder: Folder) -> None:
+    folder.write("other.toml", PROD + TARGETS)
+    ran = keepalive("config", "show", "-c", "other.toml", "--log-level", "debug", "--log-format", "json")
+    assert "log.level\tdebug\t--log-level\n" in ran.out
+    assert "log.format\tjson\t--log-format\n" in ran.out
+    assert "other.toml:3" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeepaliveError("it is full"), 1, "keepalive: it is full\n"),
+        (UsageError("what?"), 2, "keepalive: what?\n"),
+        (
+            ConfigError((ConfigFault("a:1", "k", "x", "y"),)),
+            78,
+            "keepalive: a:1: k: x; y\nkeepalive: 1 fault; nothing was sent\n",
+        ),
+    ],
+)
+def test_an_expected_error_is_a_message_and_a_code(
+    keepalive: Keepalive, monkeypatch: pytest.MonkeyPatch, error: KeepaliveError, code: int, said: str
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("keepalive.cli.init.find_project", fail)
+    assert keepalive("init") == (code, "", said)
+
+
+def test_a_report_without_end_is_cut(keepalive: Keepalive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ConfigError(tuple(ConfigFault(f"a:{line}", "", "x", "") for line in range(1500)))
+
+    monkeypatch.setattr("keepalive.cli.init.find_project", fail)
+    lines = keepalive("init").err.splitlines()
+    assert lines[-2:] == ["keepalive: … and 1,300 more faults", "keepalive: 1,500 faults; nothing was sent"]
+    assert len(lines) == 202
+
+
+def test_a_bug_is_shown_as_one_and_without_local_variables(
+    keepalive: Keepalive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("keepalive.cli.init.find_project", fail)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "canary")
+    ran = keepalive("init", "-c", "canary.toml")
+    assert ran.code == 70
+    assert "RuntimeError: a bug" in ran.err
+    assert "please report" in ran.err
+    assert "canary" not in ran.err
+
+
+def test_control_c_exits_130(keepalive: Keepalive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keepalive.cli.init.find_project", interrupted)
+    assert keepalive("init") == (130, "", "")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    ran = python("-c", PRINT_MODULES)
+    loaded = set(ran.stdout.splitlines()[-1].split())
+    assert "typer" in loaded
+    assert not loaded & {
+        "aiohttp",
+        "pydantic",
+        "structlog",
+        "rich",
+        "asyncio",
+        "keepalive.config",
+        "keepalive.cli.check",
+    }
+
+
+def test_help_is_quick() -> None:
+    def seconds(*arguments: str) -> float:
+        def once() -> float:
+            started = time.perf_counter()
+            python(*arguments)
+            return time.perf_counter() - started
+
+        return min(once() for _ in range(5))
+
+    # 150 ms where an empty Python takes 10; the bound moves with the machine, and with what else it does.
+    assert seconds("-m", "keepalive", "--help") < max(0.15, 15 * seconds("-c", "pass"))
+
+
+def test_python_m_is_the_same_command() -> None:
+    ran = python("-m", "keepalive", "--version")
+    assert (ran.returncode, ran.stdout) == (0, f"keepalive {__version__}\n")
+
+
+def test_shells_complete_commands_and_their_options() -> None:
+    def completed(words: str, count: int) -> set[str]:
+        environ = {"_KEEPALIVE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+        return set(python("-m", "keepalive", **environ).stdout.split())
+
+    assert completed("keepalive ch", 1) == {"check"}
+    assert {"--offline", "--config", "--json"} <= completed("keepalive check --", 2)
+    assert completed("keepalive config ", 2) == {"show"}
