@@ -1,15 +1,13 @@
-"""A trail: the last attempts of a group in the order of sending, and whether they show a dead origin."""
+"""A trail: what was sent since the last answer, and whether it shows a dead origin."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from math import inf
 
 from keepalive.core.target import Target
 
-TRAIL_LENGTH = 10
-"""Attempts in a row that an origin has to fail."""
+TRAIL_ATTEMPTS = 10
+"""Attempts that an origin has to fail, with no answer between them."""
 
 TRAIL_TARGETS = 5
 """Targets over which they have to be spread (or all, where there are fewer)."""
@@ -18,43 +16,39 @@ TRAIL_SILENCE = 5.0
 """Seconds without any answer below 500 that have to pass as well."""
 
 
-@dataclass(slots=True)
-class _Sent:
-    serial: int
-    target: Target
-    sent_at: float
-    failed: bool = False
-
-
 class Trail:
-    """The last attempts of a group in the order of sending: hangs come back late and in crowds."""
+    """The attempts of a group that left after the last answer below 500.
 
-    __slots__ = ("_answered_at", "_sent")
+    An answer clears it, so faults count in the order of sending: hangs come back late and in crowds, and
+    what left before an answer says nothing of the origin any more. An attempt that is still unanswered
+    counts once it is overdue; a younger one says nothing yet.
+    """
+
+    __slots__ = ("_answered_at", "_failures", "_pending")
 
     def __init__(self) -> None:
         self._answered_at = -inf
-        self._sent: deque[_Sent] = deque(maxlen=TRAIL_LENGTH)
+        self._failures: dict[Target, int] = {}
+        self._pending: dict[int, tuple[Target, float]] = {}
 
     def sent(self, serial: int, target: Target, now: float) -> None:
         """An attempt left."""
-        self._sent.append(_Sent(serial, target, now))
+        self._pending[serial] = (target, now)
 
     def failed(self, serial: int, *, outrun: bool) -> None:
         """It came back with nothing below 500, or not at all.
 
         One that was outrun, or whose target is gone, is no fault of the origin and leaves no trace.
         """
-        for entry in reversed(self._sent):
-            if entry.serial == serial:
-                entry.failed = True
-                if outrun:
-                    self._sent.remove(entry)
-                return
+        entry = self._pending.pop(serial, None)
+        if entry is not None and not outrun:
+            self._failures[entry[0]] = self._failures.get(entry[0], 0) + 1
 
     def answered(self, now: float) -> None:
-        """Something below 500 came back: whatever was sent before says nothing of the origin any more."""
+        """Something below 500 came back."""
         self._answered_at = now
-        self._sent.clear()
+        self._failures.clear()
+        self._pending.clear()
 
     def dead(self, now: float, overdue: float, targets: int) -> bool:
         """Whether the origin is down.
@@ -64,8 +58,12 @@ class Trail:
             overdue: Seconds after which an answer is later than usual.
             targets: Targets in the group.
         """
-        if now - self._answered_at < TRAIL_SILENCE or len(self._sent) < TRAIL_LENGTH:
+        if now - self._answered_at < TRAIL_SILENCE:
             return False
-        if not all(entry.failed or now - entry.sent_at > overdue for entry in self._sent):
-            return False
-        return len({entry.target for entry in self._sent}) >= min(TRAIL_TARGETS, targets)
+        attempts, seen = sum(self._failures.values()), set(self._failures)
+        for target, sent_at in self._pending.values():
+            if now - sent_at <= overdue or (attempts >= TRAIL_ATTEMPTS and len(seen) >= TRAIL_TARGETS):
+                break
+            attempts += 1
+            seen.add(target)
+        return attempts >= TRAIL_ATTEMPTS and len(seen) >= min(TRAIL_TARGETS, targets)

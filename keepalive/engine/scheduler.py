@@ -9,8 +9,8 @@ from math import inf
 
 from keepalive.core.events import DaemonDraining, DaemonReady, Event, Sink, SuspendDetected
 from keepalive.core.group import RateGroup
-from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Attempt, Order
+from keepalive.core.pace import Pace
 from keepalive.core.plan import Plan
 from keepalive.core.tally import Tally
 from keepalive.core.target import Key, Target
@@ -50,7 +50,7 @@ class Scheduler:
         self._clock = clock
         self._sink = sink
         self._chance = chance
-        self._address = Ledger(max_requests_per_second, 1.0, slots=100)
+        self._address = Pace(max_requests_per_second)
         self._groups: dict[str, RateGroup] = {}
         self._group_of: dict[Target, RateGroup] = {}
         self._agenda: list[tuple[float, int, RateGroup]] = []
