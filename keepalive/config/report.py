@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import PydanticBaseSettingsSource
 
 from keepalive.config.layers import known_keys, place
 from keepalive.config.positions import KeyPath
 from keepalive.config.settings import Settings
 from keepalive.config.sources import Sources
-from keepalive.config.wording import WRONG, did_you_mean, dotted, kind, one_of, quote
+from keepalive.config.wording import WrongValueError, did_you_mean, dotted, kind, one_of, quote
 from keepalive.errors import ConfigError, ConfigFault
 
 _HINTS = {
@@ -30,6 +30,15 @@ _HINTS = {
 
 _BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
 _LIMITS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
+
+
+class _Invalid(NamedTuple):
+    """One of pydantic's findings."""
+
+    type: str
+    path: KeyPath
+    value: object
+    context: Mapping[str, Any]
 
 
 class Report:
@@ -86,16 +95,16 @@ class Report:
         while True:
             try:
                 return Layered()
-            except ValidationError as invalid:
-                self._take(invalid.errors(include_url=False))
+            except ValidationError as error:
+                found = error.errors(include_url=False)
+            self._take([_Invalid(one["type"], one["loc"], one["input"], one.get("ctx", {})) for one in found])
 
-    def _take(self, errors: Iterable[ErrorDetails]) -> None:
-        wrong = [error for error in errors if error["type"] != "default_factory_not_called"]
-        for error in wrong:
-            found, hint = _words(error)
-            self.fault(error["loc"], found, hint)
-        for error in wrong:
-            path = error["loc"]
+    def _take(self, findings: Iterable[_Invalid]) -> None:
+        wrong = [finding for finding in findings if finding.type != "default_factory_not_called"]
+        for finding in wrong:
+            self.fault(finding.path, *_words(finding))
+        for finding in wrong:
+            path = finding.path
             while isinstance(path[-1], int):
                 path = path[:-1]
             self._spoilt.add(path)
@@ -118,18 +127,18 @@ def _by_line(fault: ConfigFault) -> tuple[str, int, str]:
     return (name, int(line), fault.key) if line.isdigit() else (fault.where, 0, fault.key)
 
 
-def _words(error: ErrorDetails) -> tuple[str, str]:
+def _words(finding: _Invalid) -> tuple[str, str]:
     """Say what was found and what to write. A credential's value is never shown, only its type."""
-    path, context, value = error["loc"], error.get("ctx", {}), error["input"]
+    path, value, context = finding.path, finding.value, finding.context
     found = kind(value) if path[0] == "credentials" else quote(value)
-    if error["type"] == WRONG:
-        return context["found"], context["hint"]
-    if error["type"] == "extra_forbidden":
+    if isinstance(wrong := context.get("error"), WrongValueError):
+        return wrong.found, wrong.hint
+    if finding.type == "extra_forbidden":
         known = known_keys(path[:-1])
         return "unknown key", did_you_mean(str(path[-1]), known, f"known here: {', '.join(known)}")
-    if error["type"] == "literal_error":
+    if finding.type == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"])
         return f"{found} is none of its values", did_you_mean(str(value), words, f"write {one_of(words)}")
-    if bound := _BOUNDS.get(error["type"]):
+    if bound := _BOUNDS.get(finding.type):
         return f"{found} is out of range", f"write {_LIMITS[bound]} {context[bound]:g}"
-    return f"{found} does not fit", _HINTS.get(error["type"].partition("_")[0], error["msg"])
+    return f"{found} does not fit", _HINTS.get(finding.type.partition("_")[0], "write another value")

@@ -14,21 +14,13 @@ from keepalive.config.environment import first_directory
 from keepalive.config.file import read_text
 from keepalive.config.report import Report
 from keepalive.config.settings import FORMS, SECRETS, CredentialSettings
-from keepalive.config.wording import quote, shown
+from keepalive.config.wording import WrongValueError, quote, shown
 
 NAME = re.compile(r"[a-z0-9_]+", re.ASCII)
 """What a credential or a rate group may be called: names end up in variables and metrics."""
 
 _CARRIED = re.compile(r"[!-~]+", re.ASCII)
 """What an HTTP header can carry of a secret: visible ASCII, no blanks."""
-
-
-class _WrongSecretError(ValueError):
-    """A secret cannot be had: `found` and `hint` are for the report."""
-
-    def __init__(self, found: str, hint: str) -> None:
-        super().__init__(found)
-        self.found, self.hint = found, hint
 
 
 @dataclass(slots=True)
@@ -71,7 +63,7 @@ class _Reader:
         email = self._email(name, table, scheme, key)
         try:
             secret = self._read(key, getattr(table, key))
-        except _WrongSecretError as wrong:
+        except WrongValueError as wrong:
             self._report.fault(("credentials", name, key), wrong.found, wrong.hint)
             return None
         if scheme == "api_token":
@@ -108,7 +100,7 @@ class _Reader:
             return None
         try:
             return _clean(table.email.get_secret_value(), "e-mail address")
-        except _WrongSecretError as wrong:
+        except WrongValueError as wrong:
             self._report.fault(("credentials", name, "email"), wrong.found, wrong.hint)
             return None
 
@@ -119,27 +111,25 @@ class _Reader:
             return self._read_file(Path(value))
         if key.endswith("_env"):
             if value not in self._environ:
-                raise _WrongSecretError(f"the variable {quote(value)} is not set", "set it, or name another")
+                raise WrongValueError(f"the variable {quote(value)} is not set", "set it, or name another")
             return _clean(self._environ[value])
         directory = first_directory(self._environ, "CREDENTIALS_DIRECTORY")
         if directory is None:
             hint = "add LoadCredential= to the systemd unit, or use the form with _file"
-            raise _WrongSecretError("systemd gave no credentials: $CREDENTIALS_DIRECTORY is not set", hint)
+            raise WrongValueError("systemd gave no credentials: $CREDENTIALS_DIRECTORY is not set", hint)
         if not value or "/" in value or value in (".", ".."):
-            raise _WrongSecretError(f"{quote(value)} is not the name of a credential", "write its bare name")
+            raise WrongValueError(f"{quote(value)} is not the name of a credential", "write its bare name")
         return self._read_file(directory / value)
 
     def _read_file(self, path: Path) -> SecretStr:
         self.keyring.files.append(path)
         try:
             return _clean(read_text(path))
-        except _WrongSecretError as wrong:
-            raise _WrongSecretError(
-                f"in {quote(shown(path, self._cwd))}, {wrong.found}", wrong.hint
-            ) from None
+        except WrongValueError as wrong:
+            raise WrongValueError(f"in {quote(shown(path, self._cwd))}, {wrong.found}", wrong.hint) from None
         except ValueError as error:
             hint = "write the secret, and nothing else, into a file with mode 0600"
-            raise _WrongSecretError(f"the file {quote(shown(path, self._cwd))} {error}", hint) from None
+            raise WrongValueError(f"the file {quote(shown(path, self._cwd))} {error}", hint) from None
 
 
 def given_forms(table: CredentialSettings) -> list[str]:
@@ -156,8 +146,8 @@ def scheme_of(key: str) -> str:
 def _clean(text: str, what: str = "secret") -> SecretStr:
     trimmed = text.strip()
     if not trimmed:
-        raise _WrongSecretError(f"the {what} is empty", f"put the {what} there, and nothing else")
+        raise WrongValueError(f"the {what} is empty", f"put the {what} there, and nothing else")
     if not _CARRIED.fullmatch(trimmed):
         found = f"the {what} holds a blank, a line break or a character that no header can carry"
-        raise _WrongSecretError(found, f"put the bare {what} there, without a name before it")
+        raise WrongValueError(found, f"put the bare {what} there, without a name before it")
     return SecretStr(trimmed)

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from yarl import URL
 
 from keepalive.config.duration import HINT, parse_duration
-from keepalive.config.wording import kind, quote, wrong
+from keepalive.config.wording import WrongValueError, kind, quote
 from keepalive.core.plan import Policy, Quota
 
 _POLICY, _QUOTA = Policy(), Quota()
@@ -39,12 +39,12 @@ def _duration(value: object) -> float:
         return parse_duration(value)
     except ValueError as error:
         found = quote(value) if isinstance(value, str | int | float) else kind(value)
-        raise wrong(f"{found} {error}", HINT) from None
+        raise WrongValueError(f"{found} {error}", HINT) from None
 
 
 def _at_least_a_second(seconds: float) -> float:
     if seconds < 1:
-        raise wrong(
+        raise WrongValueError(
             f"{seconds:g} s is too short for a window", 'write at least "1s"; 45s is assumed by default'
         )
     return seconds
@@ -52,7 +52,7 @@ def _at_least_a_second(seconds: float) -> float:
 
 def _at_least_a_tick(seconds: float) -> float:
     if seconds < 0.1:
-        raise wrong(
+        raise WrongValueError(
             f"{seconds:g} s is too short for an interval", 'write at least "100ms"; 15s is the default'
         )
     return seconds
@@ -75,22 +75,22 @@ def _base_url(text: str) -> str:
         host = url.host
         _ = url.port
     except ValueError:
-        raise wrong(f"{quote(text)} is not a URL", hint) from None
+        raise WrongValueError(f"{quote(text)} is not a URL", hint) from None
     if (
         not text.isprintable()
         or any(mark in text for mark in " \\")
         or url.scheme not in ("https", "http")
         or not host
     ):
-        raise wrong(f"{quote(text)} is not an https:// URL", hint)
+        raise WrongValueError(f"{quote(text)} is not an https:// URL", hint)
     if url.user is not None or url.password is not None:
-        raise wrong(
+        raise WrongValueError(
             "the URL holds a user name or a password", "leave them out: [credentials] sign the requests"
         )
     if url.query_string or url.fragment:
-        raise wrong(f"{quote(text)} has a query or a fragment", hint)
+        raise WrongValueError(f"{quote(text)} has a query or a fragment", hint)
     if url.scheme == "http" and not is_loopback(host):
-        raise wrong(
+        raise WrongValueError(
             f"http:// to {quote(host)} would send the credentials in the clear",
             "write https://; http:// is accepted on loopback only",
         )
@@ -99,20 +99,26 @@ def _base_url(text: str) -> str:
 
 def _live_tail_host(text: str) -> str:
     if not _HOST.fullmatch(text):
-        raise wrong(f"{quote(text)} is not a host name", 'write a bare name such as "tail.example.com"')
+        raise WrongValueError(
+            f"{quote(text)} is not a host name", 'write a bare name such as "tail.example.com"'
+        )
     return text.lower()
 
 
 def _listen(text: str) -> str:
     found = _LISTEN.fullmatch(text)
     if text and (found is None or int(found[2]) > 65_535):
-        raise wrong(f"{quote(text)} is not an address and a port", 'write "127.0.0.1:9786", or "" for off')
+        raise WrongValueError(
+            f"{quote(text)} is not an address and a port", 'write "127.0.0.1:9786", or "" for off'
+        )
     return text
 
 
 def _mode(text: str) -> str:
     if not _MODE.fullmatch(text):
-        raise wrong(f"{quote(text)} is not a file mode", 'write three or four octal digits in quotes: "0600"')
+        raise WrongValueError(
+            f"{quote(text)} is not a file mode", 'write three or four octal digits in quotes: "0600"'
+        )
     return text
 
 

@@ -7,21 +7,24 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic_core import PydanticCustomError
-
 from keepalive.config.positions import KeyPath
-
-WRONG = "keepalive"
-"""The type of the validation errors that keepalive itself raises; their `ctx` has `found` and `hint`."""
 
 _OPAQUE = re.compile(r"[A-Za-z0-9_\-+=]{30,}")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _LONGEST_QUOTE = 60
 
 
-def wrong(found: str, hint: str) -> PydanticCustomError:
-    """Make the error that a validator raises: what was found, and what to write instead."""
-    return PydanticCustomError(WRONG, "{found}", {"found": found, "hint": hint})
+class WrongValueError(ValueError):
+    """A value cannot be used.
+
+    Attributes:
+        found: What was found, in words; never a secret.
+        hint: What to write instead.
+    """
+
+    def __init__(self, found: str, hint: str) -> None:
+        super().__init__(found)
+        self.found, self.hint = found, hint
 
 
 def quote(value: object) -> str:

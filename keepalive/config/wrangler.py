@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
 
 from keepalive.config.file import read_text
 from keepalive.config.targets import ACCOUNT_HINT, account_problem, script_problem
@@ -76,7 +76,7 @@ def find_project(folder: Path) -> Project | None:
 def _read(file: Path) -> _Wrangler:
     try:
         text = read_text(file)
-        raw = tomllib.loads(text) if file.suffix == ".toml" else from_json(strip_jsonc(text))
+        raw = tomllib.loads(text) if file.suffix == ".toml" else json.loads(strip_jsonc(text))
         return _Wrangler.model_validate(raw)
     except ValidationError as error:
         key = ".".join(str(part) for part in error.errors()[0]["loc"])

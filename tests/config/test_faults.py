@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from keepalive.config.layers import known_keys
+from keepalive.errors import ConfigError
 from tests.support.configured import ACCOUNT_ID, PROD, TARGETS, Folder
 
 GOOD = PROD + TARGETS
@@ -243,3 +248,51 @@ def test_a_hundred_thousand_targets_are_read_in_time(folder: Folder) -> None:
     plan = folder.read(PROD + '[[targets]]\nfile = "fleet.csv"\n').plan
     assert time.process_time() - started < 2
     assert len(plan["default"].targets) == 100_000
+
+
+VALUES = st.sampled_from(
+    [
+        "0",
+        "-1",
+        "1e400",
+        "nan",
+        "true",
+        '""',
+        '"x"',
+        '"15s"',
+        '"a\\u0000"',
+        "[]",
+        "[[]]",
+        "{}",
+        '["a", 1]',
+        "{a = 1}",
+        "07:32:00",
+    ]
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    lines = []
+    for section in known_keys(()):
+        inner = (section, "p") if section in ("credentials", "rate_groups") else (section,)
+        keys = known_keys((*inner, 0) if section == "targets" else inner)
+        pairs = draw(st.dictionaries(st.sampled_from([*keys, "nope"]), VALUES, max_size=4))
+        header = "[[targets]]" if section == "targets" else f"[{'.'.join(inner)}]"
+        if draw(st.booleans()):
+            lines += [header, *(f"{key} = {value}" for key, value in pairs.items())]
+        elif section not in lines:
+            lines.insert(0, f"{section} = {draw(VALUES)}")
+    return "\n".join(lines)
+
+
+@given(
+    documents(),
+    st.dictionaries(st.sampled_from(["KEEPALIVE_LOG__LEVEL", "KEEPALIVE_SCRIPTS", "X"]), st.text()),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+def test_whatever_is_written_gets_an_answer_and_no_traceback(
+    folder: Folder, document: str, environ: dict[str, str]
+) -> None:
+    with contextlib.suppress(ConfigError):
+        list(folder.read(document, environ).explain())
