@@ -70,6 +70,11 @@ class Scheduler:
         """Attempts that are unanswered: beats that do not wait for an order."""
         return len(self._beats) - len(self._waiting)
 
+    def tell(self, event: Event) -> None:
+        """Count an event and pass it on to the sink."""
+        self.tally(event)
+        self._sink(event)
+
     # --- what is wanted ------------------------------------------------------------------------
 
     def apply(self, plan: Plan) -> None:
@@ -78,12 +83,12 @@ class Scheduler:
         for name in self._groups.keys() - plan.keys():
             gone = self._groups.pop(name)
             gone.apply(type(gone.plan)(name, ()), now)
-            self._pass_on(gone.announce(now))
+            self._tell_all(gone.announce(now))
             self._wake_at.pop(gone, None)
         for name, group_plan in plan.items():
             group = self._groups.setdefault(name, RateGroup(name))
             group.apply(group_plan, now)
-            self._pass_on(group.announce(now))
+            self._tell_all(group.announce(now))
             self._schedule(group, now)
         self._group_of = {target: self._groups[name] for name in plan for target in plan[name].targets}
         for target in self._waiting.keys() - self._group_of.keys():
@@ -101,7 +106,7 @@ class Scheduler:
         if self._draining_since is not None:
             return
         now = self._draining_since = self._clock.now()
-        self._pass_on([DaemonDraining(at=now, cause=cause, in_flight=self.in_flight)])
+        self.tell(DaemonDraining(at=now, cause=cause, in_flight=self.in_flight))
         for group in self._groups.values():
             group.drain(now)
             self._schedule(group, now)
@@ -113,6 +118,7 @@ class Scheduler:
         """Beat until a drain has ended. Every task is owned here and gone when this returns."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            self._watch_readiness(self._clock.now())
             while (until := self._next_wake(self._clock.now())) is not None:
                 self._asleep_until = until
                 slept = await self._clock.wait(self._wake, until)
@@ -145,11 +151,11 @@ class Scheduler:
             if self._wake_at.get(group) != wake_at:
                 continue
             del self._wake_at[group]
-            self._pass_on(group.announce(now))
+            self._tell_all(group.announce(now))
             while (free_at := self._address.ready_at(now)) <= now and (order := group.take(now)):
                 self._address.charge(now)
                 self._send(order)
-            self._pass_on(group.announce(now))
+            self._tell_all(group.announce(now))
             self._schedule(group, now, not_before=free_at)
 
     def _schedule(self, group: RateGroup, now: float, not_before: float = -inf) -> None:
@@ -166,7 +172,7 @@ class Scheduler:
 
     async def _resume(self, slept: float, now: float) -> None:
         """The machine was suspended: its connections are dead, and everybody is due."""
-        self._pass_on([SuspendDetected(at=now, seconds=slept)])
+        self.tell(SuspendDetected(at=now, seconds=slept))
         await self._client.drop_connections()
         self.hasten()
 
@@ -176,9 +182,7 @@ class Scheduler:
             tally = self.tally
             eligible = sum(count for state, count in tally.counts.items() if state.holds)
             after = now - self._started_at
-            self._pass_on(
-                [DaemonReady(at=now, eligible=eligible, targets=tally.targets, after_seconds=after)]
-            )
+            self.tell(DaemonReady(at=now, eligible=eligible, targets=tally.targets, after_seconds=after))
 
     # --- the beats -----------------------------------------------------------------------------
 
@@ -200,7 +204,7 @@ class Scheduler:
         if group is None:
             return True
         now = self._clock.now()
-        self._pass_on(group.settle(Attempt(order, sent_at, now, outcome), now, self._chance()))
+        self._tell_all(group.settle(Attempt(order, sent_at, now, outcome), now, self._chance()))
         self._schedule(group, now)
         self._watch_readiness(now)
         if group.failing(target, now) and self._draining_since is None:
@@ -229,7 +233,6 @@ class Scheduler:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    def _pass_on(self, events: list[Event]) -> None:
+    def _tell_all(self, events: list[Event]) -> None:
         for event in events:
-            self.tally(event)
-            self._sink(event)
+            self.tell(event)

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from keepalive.core.events import Sink
 from keepalive.engine.ports import Clock
 from keepalive.engine.scheduler import Scheduler
 
@@ -18,10 +17,9 @@ SUMMARY_SECONDS = 60.0
 class Supervisor:
     """Runs a scheduler until it is told to stop; the first time it drains, the second it ends at once."""
 
-    def __init__(self, scheduler: Scheduler, clock: Clock, sink: Sink) -> None:
+    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
         self._scheduler = scheduler
         self._clock = clock
-        self._sink = sink
         self._stops = 0
         self._main: asyncio.Task[object] | None = None
 
@@ -33,10 +31,10 @@ class Supervisor:
         """
         self._main = asyncio.current_task()
         async with asyncio.TaskGroup() as tasks:
-            summaries = tasks.create_task(self._summarise(), name="summaries")
+            summaries = tasks.create_task(self._summarise_for_ever(), name="summaries")
             await self._scheduler.run()
             summaries.cancel()
-        self._sink(self._scheduler.tally.summary(self._clock.now(), final=True))
+        self._summarise(final=True)
 
     def stop(self, cause: str) -> None:
         """Drain; when called again, give up what is in flight."""
@@ -59,7 +57,10 @@ class Supervisor:
             for signum in caught:
                 loop.remove_signal_handler(signum)
 
-    async def _summarise(self) -> None:
+    async def _summarise_for_ever(self) -> None:
         while True:
             await asyncio.sleep(SUMMARY_SECONDS)
-            self._sink(self._scheduler.tally.summary(self._clock.now()))
+            self._summarise()
+
+    def _summarise(self, *, final: bool = False) -> None:
+        self._scheduler.tell(self._scheduler.tally.summary(self._clock.now(), final=final))

@@ -1,0 +1,146 @@
+"""`keepalive once`: one heartbeat per target, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+
+from keepalive import app
+from keepalive.cli.options import Options, warn
+from keepalive.core.eligibility import Eligibility
+from keepalive.core.events import AttemptFailed, EligibilityChanged, Event, HeartbeatAccepted, Level
+from keepalive.core.outcome import Fault
+from keepalive.core.target import Target
+from keepalive.engine.clock import BootClock
+
+NOT_SHARED = "No daemon was asked, so these requests are not counted in a running daemon's quota."
+
+
+@dataclass(slots=True)
+class Standing:
+    """What became of one target."""
+
+    target: Target
+    state: Eligibility = Eligibility.PENDING
+    attempts: int = 0
+    latency: float | None = None
+    fault: Fault | None = None
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        label = f"{self.state:9} {self.target.label} ({self.target.credential})"
+        tries = f"{self.attempts} attempt{'' if self.attempts == 1 else 's'}"
+        if self.state is Eligibility.ELIGIBLE and self.latency is not None:
+            return f"{label}  {tries}, answered in {self.latency * 1000:.0f} ms"
+        if self.state is Eligibility.REFUSED:
+            return f"{label}  the quota cannot hold it beside the targets before it"
+        if self.fault is None:
+            return f"{label}  {tries}, no answer yet"
+        said = "; ".join(part for part in (self.fault.detail or self.fault.cause, self.fault.hint) if part)
+        return f"{label}  {tries}: {said}"
+
+    def to_json(self) -> dict[str, str | int | float | None]:
+        """The same for programs."""
+        seen = self.fault if self.fault and self.state is not Eligibility.ELIGIBLE else None
+        return {
+            "target": self.target.label,
+            "account_id": self.target.account_id,
+            "script_id": self.target.script_id,
+            "credential": self.target.credential,
+            "state": self.state,
+            "attempts": self.attempts,
+            "latency_ms": None if self.latency is None else round(self.latency * 1000, 1),
+            "cause": seen.cause if seen else None,
+            "http_status": seen.http_status if seen else None,
+            "error_code": seen.error_code if seen else None,
+            "cf_ray": seen.cf_ray if seen else None,
+            "hint": seen.hint if seen else None,
+        }
+
+
+@dataclass(slots=True)
+class Standings:
+    """A sink that follows every target, and prints each when it is known unless it is told to be quiet."""
+
+    quiet: bool
+    of: dict[Target, Standing] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case HeartbeatAccepted():
+                standing = self._standing(event.target)
+                standing.attempts, standing.latency = event.attempt, event.latency
+                self._print(standing)
+            case AttemptFailed():
+                standing = self._standing(event.target)
+                standing.attempts, standing.fault = max(standing.attempts, event.attempt), event.fault
+            case EligibilityChanged() if event.to_state is not None:
+                standing = self._standing(event.target)
+                standing.state = event.to_state
+                if event.to_state in (Eligibility.DENIED, Eligibility.REFUSED):
+                    standing.fault = event.fault or standing.fault
+                    self._print(standing)
+            case _:
+                pass
+
+    def print_rest(self) -> None:
+        """Print those of whom nothing became known."""
+        for standing in self.of.values():
+            if standing.state is Eligibility.PENDING:
+                self._print(standing)
+
+    def _standing(self, target: Target) -> Standing:
+        return self.of.setdefault(target, Standing(target))
+
+    def _print(self, standing: Standing) -> None:
+        if not self.quiet:
+            typer.echo(str(standing))
+
+
+def once(
+    options: Options,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")] = False,
+) -> None:
+    """Send one heartbeat per target, and say which are eligible.
+
+    Passing faults are retried for as long as a lease would last. Exits 1 unless every target is eligible.
+
+    Example: keepalive once --config keepalive.toml
+    """
+    configuration = options.read()
+    warn(configuration)
+    standings = Standings(quiet=as_json)
+
+    async def main() -> None:
+        clock = BootClock()
+        level = None if options.log_level else Level.WARNING
+        log = app.open_logs(configuration, clock, colour=options.color, level=level)
+        try:
+            await app.once(configuration, clock, standings, log)
+        finally:
+            log.close(app.LOG_SECONDS)
+
+    asyncio.run(main())
+    standings.print_rest()
+    eligible = sum(standing.state is Eligibility.ELIGIBLE for standing in standings.of.values())
+    total = len(standings.of)
+    if as_json:
+        targets = [standing.to_json() for standing in standings.of.values()]
+        report = {
+            "schema": 1,
+            "eligible": eligible,
+            "total": total,
+            "targets": targets,
+            "quota_shared": False,
+        }
+        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        typer.echo(f"{eligible:,} of {total:,} targets are eligible. {NOT_SHARED}")
+    if eligible < total:
+        raise typer.Exit(1)

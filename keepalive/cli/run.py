@@ -1,0 +1,40 @@
+"""`keepalive run`: the daemon, in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from keepalive.cli.options import Options, warn
+
+INTERRUPTED = 130
+
+
+def run(options: Options) -> None:
+    """Hold all targets eligible until stopped: the daemon, in the foreground.
+
+    SIGTERM or Ctrl-C drains within 5 s and exits 0; a second one exits at once.
+
+    Example: keepalive run --config /etc/keepalive/keepalive.toml
+    """
+    configuration = options.read()
+    warn(configuration)
+
+    from keepalive import app  # noqa: PLC0415 - a broken configuration is told without waiting for aiohttp
+    from keepalive.engine.clock import BootClock  # noqa: PLC0415
+
+    async def main() -> None:
+        clock = BootClock()
+        log = app.open_logs(configuration, clock, colour=options.color)
+        code = 0
+        try:
+            await app.run(configuration, clock, log)
+        except asyncio.CancelledError:
+            code = INTERRUPTED
+        log.close(app.LOG_SECONDS)
+        sys.stdout.flush()
+        # A name server that hangs holds a thread of asyncio's, and the interpreter would wait for it.
+        os._exit(code)
+
+    asyncio.run(main())
