@@ -13,8 +13,8 @@ from itertools import count, zip_longest
 from math import inf
 from random import Random
 
-from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Attempt, Order, Throttled
+from keepalive.core.pace import Pace
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.line import Group, Line
 from keepalive.simulator.meter import Meter
@@ -36,7 +36,7 @@ class Simulation:
         self._chance = Random(scenario.seed)  # noqa: S311  chance by seed, no secret
         self._network = Network(scenario.latency, self._chance)
         self._lines = [Line(plan, scenario.remote_spells, group(plan.name)) for plan in scenario.groups]
-        self._address = Ledger(scenario.address_limit, 1.0, slots=100)
+        self._address = Pace(scenario.address_limit)
         self._second = Meter(1.0)
         self._now = 0.0
         self._entries = count()
@@ -138,7 +138,7 @@ class Simulation:
 
     def _crash(self, spell: MachineSpell) -> None:
         self._halt()
-        self._address = Ledger(self._scenario.address_limit, 1.0, slots=100)
+        self._address = Pace(self._scenario.address_limit)
         for line in self._lines:
             line.forget(self._now)
             line.group = self._group(line.plan.name)
