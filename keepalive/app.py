@@ -28,15 +28,13 @@ LOG_SECONDS = 0.5
 """Seconds that the last log lines may take to be written, when nobody reads them."""
 
 
-def open_logs(
-    configuration: Configuration, clock: BootClock, *, colour: bool, level: Level | None = None
-) -> LogSink:
-    """Open the log on stderr as the configuration says; `level` overrides it."""
+def open_logs(configuration: Configuration, clock: BootClock, *, colour: bool) -> LogSink:
+    """Open the log on stderr as the configuration says."""
     settings = configuration.settings.log
     return open_log(
         STDERR,
         wall_at=clock.wall_at,
-        level=level or Level(settings.level),
+        level=Level(settings.level),
         style=LogFormat(settings.format),
         colour=colour,
     )

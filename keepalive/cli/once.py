@@ -12,7 +12,7 @@ import typer
 from keepalive import app
 from keepalive.cli.options import Options, warn
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import AttemptFailed, EligibilityChanged, Event, HeartbeatAccepted, Level
+from keepalive.core.events import AttemptFailed, EligibilityChanged, Event, HeartbeatAccepted
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
@@ -119,8 +119,10 @@ def once(
 
     async def main() -> None:
         clock = BootClock()
-        level = None if options.log_level else Level.WARNING
-        log = app.open_logs(configuration, clock, colour=options.color, level=level)
+        if options.log_level is None:  # the lines on stdout say it all
+            await app.once(configuration, clock, standings)
+            return
+        log = app.open_logs(configuration, clock, colour=options.color)
         try:
             await app.once(configuration, clock, standings, log)
         finally:
