@@ -39,6 +39,8 @@ class Emulator:
         requests: The record of the last requests, oldest first.
         connections: How many connections were accepted so far.
         base_url: Where a client of the API should point to; known once it listens.
+        api: What Cloudflare knows, once it listens. Assign `api.world` to deploy a script, grant a
+            permission or mend a token while it runs.
 
     Args:
         world: Who may call what.

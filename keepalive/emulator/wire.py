@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from math import ceil, inf
+from typing import cast
 
 from aiohttp import web
 
@@ -25,8 +26,7 @@ class Slammed(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Reset it."""
-        if isinstance(transport, asyncio.Transport):
-            reset(transport)
+        reset(cast("asyncio.Transport", transport))  # uvloop's are none by name
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -227,3 +227,24 @@ async def test_the_same_seed_brings_the_same_faults(http: ClientSession) -> None
             return [(await post(http, emulator)).status for _ in range(40)]
 
     assert await statuses(1) == await statuses(1) != await statuses(2)
+
+
+@pytest.mark.looptime
+async def test_it_lives_in_virtual_time(http: ClientSession) -> None:
+    async with emulated(Fault(kind=FaultKind.STATUS, status=503, after=60, until=70)) as emulator:
+        answers = []
+        for _ in range(5):
+            answers.append((await post(http, emulator, body=API)).status)
+            await asyncio.sleep(20)
+        tally = emulator.tallies()[Place("user", ACCOUNT_ID, "api")]
+    assert answers == [200, 200, 200, 503, 200]
+    assert (tally.eligible, tally.lapsed) == (pytest.approx(100, abs=1), pytest.approx(0, abs=1))
+
+
+async def test_a_permission_can_be_granted_while_it_runs(http: ClientSession) -> None:
+    user = SIMPLE.users[0]
+    barred = replace(user, credentials=(replace(user.credentials[0], may_write=False),))
+    async with emulated(world=replace(SIMPLE, users=(barred,))) as emulator:
+        assert (await post(http, emulator, body=API)).status == 403
+        emulator.api.world = SIMPLE
+        assert (await post(http, emulator, body=API)).status == 200
