@@ -238,7 +238,8 @@ async def test_it_lives_in_virtual_time(http: ClientSession) -> None:
             await asyncio.sleep(20)
         tally = emulator.tallies()[Place("user", ACCOUNT_ID, "api")]
     assert answers == [200, 200, 200, 503, 200]
-    assert (tally.eligible, tally.lapsed) == (pytest.approx(100, abs=1), pytest.approx(0, abs=1))
+    assert tally.eligible == pytest.approx(100, abs=1)
+    assert tally.lapsed < 1
 
 
 async def test_a_permission_can_be_granted_while_it_runs(http: ClientSession) -> None:
