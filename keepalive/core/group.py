@@ -5,30 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from keepalive.core.breaker import Breaker, Breakers
+from keepalive.core.breaker import Breaker
 from keepalive.core.budget import Budget
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import (
     AttemptFailed,
-    BreakerClosed,
-    BreakerOpened,
     CredentialDenied,
     Event,
     GroupStretched,
-    GroupThrottled,
     HeartbeatAccepted,
     TargetRefused,
 )
+from keepalive.core.gates import Gates
 from keepalive.core.hold import Hold
 from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Accepted, Attempt, Denied, Fault, Order, Throttled, Transient
-from keepalive.core.plan import GroupPlan, Quota, admit, stretch
+from keepalive.core.plan import GroupPlan, admit, stretch
 from keepalive.core.queue import DueQueue
-from keepalive.core.ramp import RAMP_START, Ramp
 from keepalive.core.roster import Roster
-from keepalive.core.schedule import AnswerTime, next_beat, regained_phase, retry_delay
+from keepalive.core.schedule import next_beat, regained_phase, retry_delay
 from keepalive.core.target import Key, Scope, Target
-from keepalive.core.trail import Trail
 
 FLIGHTS_PER_TARGET = 4
 """Attempts of one target that may be unanswered at a time."""
@@ -69,20 +65,22 @@ class RateGroup:
     def __init__(self, name: str) -> None:
         self.name = name
         self.plan = GroupPlan(name, ())
-        self.budget = Budget(Quota())
         self.interval = inf
         self._told_interval = inf
-        self._breakers = Breakers()
-        self._roster = Roster(self._tell, self._breakers.deny)
+        self._events: list[Event] = []
+        self._tell = self._events.append
+        self._gates = Gates(name, self._tell)
+        self._roster = Roster(self._tell, self._gates.breakers.deny)
         self._queue = DueQueue()
-        self._ramp = Ramp()
-        self._trail = Trail()
-        self._answer_time = AnswerTime()
         self._orders = Ledger(inf, DEMAND_PERIOD, slots=60)
         self._beats = Ledger(inf, DEMAND_PERIOD, slots=60)
         self._serial = 0
         self._closing = False
-        self._events: list[Event] = []
+
+    @property
+    def budget(self) -> Budget:
+        """The calls that the group may send."""
+        return self._gates.budget
 
     # --- the plan ------------------------------------------------------------------------------
 
@@ -114,8 +112,7 @@ class RateGroup:
 
         The secret may have changed, or the machine may have slept.
         """
-        for known in [known for known in self._breakers if known[: len(key)] == key]:
-            self._closed(known, self._breakers.pop(known), now)
+        self._readmit(self._gates.close_under(key, now), now)
         self._wake(self._roster.under(key), now)
 
     def drain(self, now: float) -> None:
@@ -139,16 +136,17 @@ class RateGroup:
 
     def take(self, now: float) -> Order | None:
         """One order to send now, charged to the budget; None when nothing may leave. Ask until None."""
-        self._queue.gather(now)
-        self._watch_origin(now)
-        while self._queue and self._ready_at(now) <= now:
-            hold = self._queue.pop_least_failed() if () in self._breakers else self._queue.pop(now)
-            if (at := self._breakers.ready_at(hold.target, now)) > now:
+        queue, gates = self._queue, self._gates
+        queue.gather(now)
+        gates.watch_origin(now, len(self._roster), self._last_fault)
+        while queue and gates.ready_at(now) <= now:
+            hold = queue.pop_least_failed() if gates.probing else queue.pop(now)
+            if (at := gates.breakers.ready_at(hold.target, now)) > now:
                 self._arm(hold, at)
             elif not hold.flights or self._may_hedge(hold, now):
                 return self._order(hold, now)
-        if not self._queue:
-            self._ramp.lift()
+        if not queue:
+            gates.caught_up()
         return None
 
     def next_wake(self, now: float) -> float:
@@ -156,21 +154,12 @@ class RateGroup:
         if self._events:
             return now
         wake = min(self._queue.next_at(), self._roster.next_at())
-        return min(wake, self._ready_at(now)) if self._queue else wake
-
-    def _ready_at(self, now: float) -> float:
-        ready = max(self.budget.ready_at(now), self._ramp.ready_at(now))
-        origin = self._breakers.get(())
-        return max(ready, origin.ready_at(now)) if origin else ready
+        return min(wake, self._gates.ready_at(now)) if self._queue else wake
 
     def _may_hedge(self, hold: Hold, now: float) -> bool:
         saveable = hold.deadline(self.plan.policy.window) > now
-        return (
-            saveable
-            and not self._closing
-            and hold.flights < FLIGHTS_PER_TARGET
-            and self.budget.allows_hedges(now)
-        )
+        room = hold.flights < FLIGHTS_PER_TARGET and self.budget.allows_hedges(now)
+        return saveable and room and not self._closing
 
     def _order(self, hold: Hold, now: float) -> Order:
         self._serial += 1
@@ -188,16 +177,9 @@ class RateGroup:
         )
         hold.flights += 1
         self._orders.charge(now)
-        self.budget.charge(now)
-        self._ramp.charge(now)
-        self._trail.sent(self._serial, hold.target, now)
-        if self._breakers:
-            for breaker in self._breakers.over(hold.target):
-                breaker.charge(now)
-            if origin := self._breakers.get(()):
-                origin.charge(now)
+        self._gates.charge(order, now)
         left = hold.deadline(self.plan.policy.window) - now
-        self._arm(hold, now + self._answer_time.hedge_delay(left) if left > 0 else inf)
+        self._arm(hold, now + self._gates.answer_time.hedge_delay(left) if left > 0 else inf)
         return order
 
     # --- what came back ------------------------------------------------------------------------
@@ -216,16 +198,16 @@ class RateGroup:
             hold = None
         if hold is not None:
             hold.flights -= 1
-            if hold.outran(attempt.sent_at) and not isinstance(outcome, Accepted):
+            if hold.outran(attempt.sent_at):
                 hold = None
         match outcome:
             case Accepted():
-                self._answered(attempt, now)
                 self._accepted(attempt, outcome, hold, now, u)
             case Throttled():
-                self._throttled(attempt, outcome, hold, now, u)
+                self._tell_failure(attempt, outcome.fault, "throttled", now)
+                self._readmit(self._gates.throttled(attempt, outcome, now, u), now)
+                self._rearm(hold, now, outcome.fault)
             case Denied():
-                self._answered(attempt, now)
                 self._denied(attempt, outcome, hold, now)
             case Transient():
                 self._failed(attempt, outcome, hold, now, u)
@@ -247,76 +229,49 @@ class RateGroup:
         return inf if hold is None else hold.due_at
 
     def _accepted(self, attempt: Attempt, outcome: Accepted, hold: Hold | None, now: float, u: float) -> None:
-        order = attempt.order
+        closed = self._gates.answered(attempt, now)
+        closed += self._gates.close_over(attempt.order.target, now)
         if outcome.headroom:
             self.budget.heed(outcome.headroom, now)
-        keys = [order.target[:scope] for scope in Scope]
-        closed = [(key, breaker) for key in keys if (breaker := self._breakers.pop(key, None))]
-        if hold is not None and not hold.outran(attempt.sent_at):
-            late = attempt.sent_at - hold.beat_due_at
-            first = hold.renewed_at is None
-            self._roster.renew(hold, attempt.sent_at, now)
-            self._tell(
-                HeartbeatAccepted(
-                    at=now,
-                    target=hold.target,
-                    attempt=order.number,
-                    hedge=order.hedge,
-                    latency=now - attempt.sent_at,
-                    lateness=attempt.sent_at - order.due_at,
-                    eligible_until=hold.deadline(self.plan.policy.window),
-                    cf_ray=outcome.cf_ray,
-                )
-            )
-            tries = self._orders.count(now) / max(1, self._beats.count(now))
-            self._pace(stretch(self.plan, len(self._roster), max(1.0, tries)), now)
-            due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
-            if first or late > OUT_OF_STEP * self.interval:
-                due = min(due, regained_phase(now, self.interval, hold.rank, len(self._roster)))
-            self._arm(hold, max(due, now))
-        for key, breaker in closed:
-            self._closed(key, breaker, now)
+        if hold is not None:
+            self._renew(hold, attempt, outcome, now, u)
+        self._readmit(closed, now)
 
-    def _throttled(
-        self, attempt: Attempt, outcome: Throttled, hold: Hold | None, now: float, u: float
-    ) -> None:
-        self._alive(attempt, now)
-        self._tell_failure(attempt, outcome.fault, "throttled", now)
-        if self.budget.silence(outcome, attempt.sent_at, now, u):
-            self._tell(
-                GroupThrottled(
-                    at=now,
-                    rate_group=self.name,
-                    until=self.budget.silent_until,
-                    retry_after=outcome.retry_after,
-                    fault=outcome.fault,
-                )
+    def _renew(self, hold: Hold, attempt: Attempt, outcome: Accepted, now: float, u: float) -> None:
+        order, first = attempt.order, hold.renewed_at is None
+        late = attempt.sent_at - hold.beat_due_at
+        self._roster.renew(hold, attempt.sent_at, now)
+        self._tell(
+            HeartbeatAccepted(
+                at=now,
+                target=hold.target,
+                attempt=order.number,
+                hedge=order.hedge,
+                latency=now - attempt.sent_at,
+                lateness=attempt.sent_at - order.due_at,
+                eligible_until=hold.deadline(self.plan.policy.window),
+                cf_ray=outcome.cf_ray,
             )
-        self._ramp.begin(now, 1, self._answer_time.overdue)
-        self._rearm(hold, now, outcome.fault)
+        )
+        tries = self._orders.count(now) / max(1, self._beats.count(now))
+        self._pace(stretch(self.plan, len(self._roster), max(1.0, tries)), now)
+        due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
+        if first or late > OUT_OF_STEP * self.interval:
+            due = min(due, regained_phase(now, self.interval, hold.rank, len(self._roster)))
+        self._arm(hold, max(due, now))
 
     def _denied(self, attempt: Attempt, outcome: Denied, hold: Hold | None, now: float) -> None:
         self._tell_failure(attempt, outcome.fault, "denied", now)
-        target = attempt.order.target
-        for scope in range(outcome.scope):  # a narrow refusal proves that all around it works
-            self._close(target[:scope], now)
-        key = target[: outcome.scope]
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            breaker = self._open(key, outcome.scope, outcome.fault, now)
-        elif breaker.repeat(outcome.fault, attempt.sent_at, now) and breaker.confirmed:
-            self._confirm(key, breaker, now)
+        closed = self._gates.answered(attempt, now)
+        breaker, wider = self._gates.denied(attempt, outcome, now)
+        self._readmit(closed + wider, now)
+        if breaker.confirmed:
+            self._confirm(attempt.order.target[: outcome.scope], breaker, now)
         self._rearm(hold, breaker.ready_at(now), outcome.fault)
 
     def _failed(self, attempt: Attempt, outcome: Transient, hold: Hold | None, now: float, u: float) -> None:
         self._tell_failure(attempt, outcome.fault, "transient", now)
-        if outcome.headroom:
-            self.budget.heed(outcome.headroom, now)
-        if outcome.scope is not Scope.ORIGIN:
-            self._answered(attempt, now)
-        else:
-            self._ramp.settle(attempt.sent_at, success=False)
-            self._trail.failed(attempt.order.serial, outrun=hold is None)
+        self._readmit(self._gates.failed(attempt, outcome, now, outrun=hold is None), now)
         if hold is None:
             return
         hold.failures += 1
@@ -337,33 +292,6 @@ class RateGroup:
         if not hold.ticket and (not hold.flights or due < hold.due_at):
             self._arm(hold, due)
 
-    def _answered(self, attempt: Attempt, now: float) -> None:
-        """An answer came that is no 429."""
-        self._alive(attempt, now)
-        self._ramp.settle(attempt.sent_at, success=True)
-        if self.budget.answered(attempt.sent_at):
-            self._ramp.begin(now, RAMP_START, self._answer_time.overdue)
-
-    def _alive(self, attempt: Attempt, now: float) -> None:
-        """Something below 500 came back: the origin lives."""
-        self._answer_time.observe(now - attempt.sent_at)
-        self._trail.answered(now)
-        self._close((), now)
-
-    # --- breakers ------------------------------------------------------------------------------
-
-    def _watch_origin(self, now: float) -> None:
-        if () in self._breakers or not self._trail.dead(now, self._answer_time.overdue, len(self._roster)):
-            return
-        faults = (hold.fault for hold in self._roster if hold.fault)
-        self._open((), Scope.ORIGIN, next(faults, Fault("timeout", "no answer")), now)
-        self._ramp.lift()
-
-    def _open(self, key: Key, scope: Scope, fault: Fault, now: float) -> Breaker:
-        breaker = self._breakers[key] = Breaker(scope, fault, now)
-        self._tell(BreakerOpened(at=now, rate_group=self.name, scope=scope, key=key, fault=fault))
-        return breaker
-
     def _confirm(self, key: Key, breaker: Breaker, now: float) -> None:
         """A refusal is believed: tell it of everyone under it."""
         holds = self._roster.under(key)
@@ -380,34 +308,27 @@ class RateGroup:
                 )
             )
 
-    def _close(self, key: Key, now: float) -> None:
-        if breaker := self._breakers.pop(key, None):
-            self._closed(key, breaker, now)
+    def _readmit(self, keys: list[Key], now: float) -> None:
+        """What was broken works again: everyone who suffered under it is due now."""
+        for key in keys:
+            suffered = [hold for hold in self._roster.under(key) if hold.fault]
+            for hold in suffered:
+                hold.failures = 0
+                self._roster.judge(hold, now, "readmitted")
+            self._wake(suffered, now)
 
-    def _closed(self, key: Key, breaker: Breaker, now: float) -> None:
-        """What was broken works again: those who suffered under it come back, a few at a time."""
-        open_for = now - breaker.opened_at
-        self._tell(
-            BreakerClosed(at=now, rate_group=self.name, scope=breaker.scope, key=key, open_for=open_for)
-        )
-        if breaker.scope is not Scope.TARGET:
-            self._ramp.begin(now, RAMP_START, self._answer_time.overdue)
-        suffered = [hold for hold in self._roster.under(key) if hold.fault]
-        for hold in suffered:
-            hold.failures = 0
-            self._roster.judge(hold, now, "readmitted")
-        self._wake(suffered, now)
+    def _last_fault(self) -> Fault:
+        faults = (hold.fault for hold in self._roster if hold.fault)
+        return next(faults, Fault("timeout", "no answer"))
 
     # --- what is told --------------------------------------------------------------------------
 
     def announce(self, now: float) -> list[Event]:
         """What happened since the last call: a lease that ran down is dated when it did."""
         self._roster.run_down(now)
-        events, self._events = self._events, []
+        events = self._events.copy()
+        self._events.clear()
         return events
-
-    def _tell(self, event: Event) -> None:
-        self._events.append(event)
 
     def _tell_failure(self, attempt: Attempt, fault: Fault, outcome: str, now: float) -> None:
         self._tell(

@@ -1,0 +1,150 @@
+"""The gates: all that an attempt of one rate group has to pass before it may leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keepalive.core.breaker import Breaker, Breakers
+from keepalive.core.budget import Budget
+from keepalive.core.events import BreakerClosed, BreakerOpened, Event, GroupThrottled
+from keepalive.core.outcome import Attempt, Denied, Fault, Order, Throttled, Transient
+from keepalive.core.plan import Quota
+from keepalive.core.ramp import RAMP_START, Ramp
+from keepalive.core.schedule import AnswerTime
+from keepalive.core.target import Key, Scope, Target
+from keepalive.core.trail import Trail
+
+
+class Gates:
+    """The budget, the ramp and the breakers of a group, and what the answers teach them.
+
+    Whatever opens or closes is told as an event. Methods that may close a breaker return the keys under
+    which targets suffered and may come back.
+    """
+
+    __slots__ = ("_group", "_ramp", "_tell", "_trail", "answer_time", "breakers", "budget")
+
+    def __init__(self, group: str, tell: Callable[[Event], None]) -> None:
+        self._group = group
+        self._tell = tell
+        self._ramp = Ramp()
+        self._trail = Trail()
+        self.answer_time = AnswerTime()
+        self.breakers = Breakers()
+        self.budget = Budget(Quota())
+
+    @property
+    def probing(self) -> bool:
+        """Whether the origin is taken for dead, and only probed."""
+        return () in self.breakers
+
+    def ready_at(self, now: float) -> float:
+        """The moment at which an attempt of any target may leave, as far as the whole group is concerned."""
+        ready = max(self.budget.ready_at(now), self._ramp.ready_at(now))
+        origin = self.breakers.get(())
+        return max(ready, origin.ready_at(now)) if origin else ready
+
+    def charge(self, order: Order, now: float) -> None:
+        """Count an order that leaves now."""
+        self.budget.charge(now)
+        self._ramp.charge(now)
+        self._trail.sent(order.serial, order.target, now)
+        if self.breakers:
+            for breaker in self.breakers.over(order.target):
+                breaker.charge(now)
+            if origin := self.breakers.get(()):
+                origin.charge(now)
+
+    def caught_up(self) -> None:
+        """Nobody waits any more: the group has come back."""
+        self._ramp.lift()
+
+    # --- what the answers teach ----------------------------------------------------------------
+
+    def answered(self, attempt: Attempt, now: float) -> list[Key]:
+        """An answer below 500 came that is no 429."""
+        closed = self._alive(attempt, now)
+        self._ramp.settle(attempt.sent_at, success=True)
+        if self.budget.answered(attempt.sent_at):
+            self._come_back(now)
+        return closed
+
+    def throttled(self, attempt: Attempt, outcome: Throttled, now: float, u: float) -> list[Key]:
+        """A 429 came: silence for the group, then a single probe."""
+        closed = self._alive(attempt, now)
+        if self.budget.silence(outcome, attempt.sent_at, now, u):
+            self._tell(
+                GroupThrottled(
+                    at=now,
+                    rate_group=self._group,
+                    until=self.budget.silent_until,
+                    retry_after=outcome.retry_after,
+                    fault=outcome.fault,
+                )
+            )
+        self._ramp.begin(now, 1, self.answer_time.overdue)
+        return closed
+
+    def denied(self, attempt: Attempt, outcome: Denied, now: float) -> tuple[Breaker, list[Key]]:
+        """A refusal came: the breaker at its scope counts it, and all around it is proved to work."""
+        target, scope = attempt.order.target, outcome.scope
+        closed = [key for wider in range(scope) for key in self.close(target[:wider], now)]
+        breaker = self.breakers.get(target[:scope])
+        if breaker is None:
+            breaker = self._open(target[:scope], scope, outcome.fault, now)
+        else:
+            breaker.repeat(outcome.fault, attempt.sent_at, now)
+        return breaker, closed
+
+    def failed(self, attempt: Attempt, outcome: Transient, now: float, *, outrun: bool) -> list[Key]:
+        """A passing fault came; `outrun` when its target had been renewed, or is gone."""
+        if outcome.headroom:
+            self.budget.heed(outcome.headroom, now)
+        if outcome.scope is not Scope.ORIGIN:
+            return self.answered(attempt, now)
+        self._ramp.settle(attempt.sent_at, success=False)
+        self._trail.failed(attempt.order.serial, outrun=outrun)
+        return []
+
+    def _alive(self, attempt: Attempt, now: float) -> list[Key]:
+        self.answer_time.observe(now - attempt.sent_at)
+        self._trail.answered(now)
+        return self.close((), now)
+
+    # --- breakers ------------------------------------------------------------------------------
+
+    def watch_origin(self, now: float, targets: int, last_fault: Callable[[], Fault]) -> None:
+        """Open the origin's breaker when what was sent shows that nobody answers there."""
+        if not self.probing and self._trail.dead(now, self.answer_time.overdue, targets):
+            self._open((), Scope.ORIGIN, last_fault(), now)
+            self._ramp.lift()
+
+    def close_over(self, target: Target, now: float) -> list[Key]:
+        """A heartbeat of `target` was accepted: whatever it stands under works."""
+        return [key for scope in Scope for key in self.close(target[:scope], now)]
+
+    def close_under(self, key: Key, now: float) -> list[Key]:
+        """Forget every fault under `key`: what caused it may have changed."""
+        stale = [known for known in self.breakers if known[: len(key)] == key]
+        return [closed for known in stale for closed in self.close(known, now)]
+
+    def close(self, key: Key, now: float) -> list[Key]:
+        """Close one breaker, where there is one."""
+        breaker = self.breakers.pop(key, None)
+        if breaker is None:
+            return []
+        open_for = now - breaker.opened_at
+        self._tell(
+            BreakerClosed(at=now, rate_group=self._group, scope=breaker.scope, key=key, open_for=open_for)
+        )
+        if breaker.scope is not Scope.TARGET:
+            self._come_back(now)
+        return [key]
+
+    def _open(self, key: Key, scope: Scope, fault: Fault, now: float) -> Breaker:
+        breaker = self.breakers[key] = Breaker(scope, fault, now)
+        self._tell(BreakerOpened(at=now, rate_group=self._group, scope=scope, key=key, fault=fault))
+        return breaker
+
+    def _come_back(self, now: float) -> None:
+        self._ramp.begin(now, RAMP_START, self.answer_time.overdue)
