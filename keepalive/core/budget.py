@@ -71,9 +71,7 @@ class Budget:
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""
         ready = max(self.ledger.ready_at(now), self.silent_until)
-        if self._next_at > ready and self._gap_until > now:
-            ready = min(self._next_at, self._gap_until)
-        return ready
+        return max(ready, min(self._next_at, self._gap_until)) if self._gap_until > now else ready
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""

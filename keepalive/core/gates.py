@@ -10,7 +10,7 @@ from keepalive.core.events import BreakerClosed, BreakerOpened, Event, GroupThro
 from keepalive.core.outcome import Attempt, Denied, Fault, Order, Throttled, Transient
 from keepalive.core.plan import Quota
 from keepalive.core.ramp import RAMP_START, Ramp
-from keepalive.core.schedule import AnswerTime
+from keepalive.core.schedule import CAUTIOUS_HEDGE, AnswerTime
 from keepalive.core.target import Key, Scope, Target
 from keepalive.core.trail import Trail
 
@@ -38,6 +38,10 @@ class Gates:
         """Whether the origin is taken for dead, and only probed."""
         return () in self.breakers
 
+    @property
+    def _patience(self) -> float:
+        return max(CAUTIOUS_HEDGE, self.answer_time.overdue)
+
     def ready_at(self, now: float) -> float:
         """The moment at which an attempt of any target may leave, as far as the whole group is concerned."""
         ready = max(self.budget.ready_at(now), self._ramp.ready_at(now))
@@ -47,7 +51,7 @@ class Gates:
     def charge(self, order: Order, now: float) -> None:
         """Count an order that leaves now."""
         self.budget.charge(now)
-        self._ramp.charge(now)
+        self._ramp.charge(now, order.serial)
         self._trail.sent(order.serial, order.target, now)
         if self.breakers:
             for breaker in self.breakers.over(order.target):
@@ -64,7 +68,7 @@ class Gates:
     def answered(self, attempt: Attempt, now: float) -> list[Key]:
         """An answer below 500 came that is no 429."""
         closed = self._alive(attempt, now)
-        self._ramp.settle(attempt.sent_at, success=True)
+        self._ramp.settle(attempt.order.serial, success=True)
         if self.budget.answered(attempt.sent_at):
             self._come_back(now)
         return closed
@@ -82,8 +86,14 @@ class Gates:
                     fault=outcome.fault,
                 )
             )
-        self._ramp.begin(now, 1, self.answer_time.overdue)
+        self._ramp.begin(now, 1, self._patience)
         return closed
+
+    def resume_silence(self, until: float, now: float) -> None:
+        """Another process was told to be silent until then: this one is, and sends a probe first."""
+        if until > max(now, self.budget.silent_until):
+            self.budget.silent_until = until
+            self._ramp.begin(now, 1, self._patience)
 
     def denied(self, attempt: Attempt, outcome: Denied, now: float) -> tuple[Breaker, list[Key]]:
         """A refusal came: the breaker at its scope counts it, and all around it is proved to work."""
@@ -102,7 +112,7 @@ class Gates:
             self.budget.heed(outcome.headroom, now)
         if outcome.scope is not Scope.ORIGIN:
             return self.answered(attempt, now)
-        self._ramp.settle(attempt.sent_at, success=False)
+        self._ramp.settle(attempt.order.serial, success=False)
         self._trail.failed(attempt.order.serial, outrun=outrun)
         return []
 
@@ -128,6 +138,11 @@ class Gates:
         stale = [known for known in self.breakers if known[: len(key)] == key]
         return [closed for known in stale for closed in self.close(known, now)]
 
+    def close_unused(self, used: Callable[[Key], bool], now: float) -> None:
+        """Forget the breakers under which nobody is left."""
+        for key in [known for known in self.breakers if not used(known)]:
+            self.close(key, now)
+
     def close(self, key: Key, now: float) -> list[Key]:
         """Close one breaker, where there is one."""
         breaker = self.breakers.pop(key, None)
@@ -147,4 +162,4 @@ class Gates:
         return breaker
 
     def _come_back(self, now: float) -> None:
-        self._ramp.begin(now, RAMP_START, self.answer_time.overdue)
+        self._ramp.begin(now, RAMP_START, self._patience)

@@ -36,7 +36,7 @@ DEMAND_PERIOD = 60.0
 """Seconds over which the attempts per heartbeat are counted."""
 
 STRETCH_WORTH_TELLING = 0.1
-"""Change of the interval, as a part of it, below which nothing is said."""
+"""Change of the interval, as a part of the nominal one, below which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class RateGroup:
         self.name = name
         self.plan = GroupPlan(name, ())
         self.interval = inf
-        self._told_interval = inf
+        self._told_stretch = 1.0
         self._events: list[Event] = []
         self._tell = self._events.append
         self._gates = Gates(name, self._tell)
@@ -97,15 +97,16 @@ class RateGroup:
         for rank, target in enumerate(admission.admitted):
             hold = self._roster.get(target)
             if hold is None:
-                self._queue.arm(self._roster.admit(target, rank, self._serial, now), now)
+                self._arm(self._roster.admit(target, rank, self._serial, now), now)
             else:
                 hold.rank = rank
+        self._gates.close_unused(lambda key: bool(self._roster.under(key)), now)
         self._queue.window = plan.policy.window
         self._roster.rewatch(plan.policy.window, now)
         self._pace(admission.interval, now)
         for hold in self._roster:
-            if hold.renewed_at is not None and hold.due_at > hold.renewed_at + self.interval:
-                self._queue.arm(hold, hold.renewed_at + self.interval)
+            if hold.renewed_at is not None and not hold.tries:  # it waits for its next regular beat
+                self._arm(hold, min(hold.due_at, hold.renewed_at + self.interval))
 
     def hasten(self, now: float, key: Key = ()) -> None:
         """Make everyone under `key` due now, and forget what was refused there.
@@ -113,7 +114,10 @@ class RateGroup:
         The secret may have changed, or the machine may have slept.
         """
         self._readmit(self._gates.close_under(key, now), now)
-        self._wake(self._roster.under(key), now)
+        holds = self._roster.under(key)
+        for hold in holds:
+            hold.in_step = False
+        self._wake(holds, now)
 
     def drain(self, now: float) -> None:
         """Send a last heartbeat for those past half their interval; nothing is planned after it."""
@@ -145,6 +149,8 @@ class RateGroup:
                 self._arm(hold, at)
             elif not hold.flights or self._may_hedge(hold, now):
                 return self._order(hold, now)
+            else:
+                self._arm(hold, inf)  # what is in flight decides, when it comes back
         if not queue:
             gates.caught_up()
         return None
@@ -195,11 +201,9 @@ class RateGroup:
         order, outcome = attempt.order, attempt.outcome
         hold = self._roster.get(order.target)
         if hold is not None and order.serial <= hold.since:
-            hold = None
+            hold = None  # its heartbeat is over: another attempt was accepted, or the target is gone
         if hold is not None:
             hold.flights -= 1
-            if hold.outran(attempt.sent_at):
-                hold = None
         match outcome:
             case Accepted():
                 self._accepted(attempt, outcome, hold, now, u)
@@ -238,9 +242,9 @@ class RateGroup:
         self._readmit(closed, now)
 
     def _renew(self, hold: Hold, attempt: Attempt, outcome: Accepted, now: float, u: float) -> None:
-        order, first = attempt.order, hold.renewed_at is None
-        late = attempt.sent_at - hold.beat_due_at
+        order, late = attempt.order, attempt.sent_at - hold.beat_due_at
         self._roster.renew(hold, attempt.sent_at, now)
+        hold.since = self._serial
         self._tell(
             HeartbeatAccepted(
                 at=now,
@@ -256,15 +260,18 @@ class RateGroup:
         tries = self._orders.count(now) / max(1, self._beats.count(now))
         self._pace(stretch(self.plan, len(self._roster), max(1.0, tries)), now)
         due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
-        if first or late > OUT_OF_STEP * self.interval:
+        if not hold.in_step or late > OUT_OF_STEP * self.interval:
+            hold.in_step = True
             due = min(due, regained_phase(now, self.interval, hold.rank, len(self._roster)))
         self._arm(hold, max(due, now))
 
     def _denied(self, attempt: Attempt, outcome: Denied, hold: Hold | None, now: float) -> None:
         self._tell_failure(attempt, outcome.fault, "denied", now)
-        closed = self._gates.answered(attempt, now)
-        breaker, wider = self._gates.denied(attempt, outcome, now)
-        self._readmit(closed + wider, now)
+        self._readmit(self._gates.answered(attempt, now), now)
+        if hold is None:
+            return
+        breaker, closed = self._gates.denied(attempt, outcome, now)
+        self._readmit(closed, now)
         if breaker.confirmed:
             self._confirm(attempt.order.target[: outcome.scope], breaker, now)
         self._rearm(hold, breaker.ready_at(now), outcome.fault)
@@ -311,10 +318,10 @@ class RateGroup:
     def _readmit(self, keys: list[Key], now: float) -> None:
         """What was broken works again: everyone who suffered under it is due now."""
         for key in keys:
-            suffered = [hold for hold in self._roster.under(key) if hold.fault]
+            holds = self._roster.under(key)
+            suffered = [hold for hold in holds if self._roster.judge(hold, now, "readmitted") or hold.fault]
             for hold in suffered:
                 hold.failures = 0
-                self._roster.judge(hold, now, "readmitted")
             self._wake(suffered, now)
 
     def _last_fault(self) -> Fault:
@@ -344,13 +351,13 @@ class RateGroup:
         )
 
     def _pace(self, interval: float, now: float) -> None:
-        """Beat at `interval` from now on; tell it when that is another pace."""
+        """Beat at `interval` from now on; tell it when that is another pace than was told last."""
         self.interval = interval
         nominal = self.plan.policy.interval
-        told = nominal if self._told_interval == inf else self._told_interval
-        back = interval == nominal != told
-        if back or abs(interval - told) > STRETCH_WORTH_TELLING * told:
-            self._told_interval = interval
+        stretched = 1.0 if interval == nominal else interval / nominal
+        back = stretched == 1.0 != self._told_stretch
+        if back or abs(stretched - self._told_stretch) > STRETCH_WORTH_TELLING:
+            self._told_stretch = stretched
             self._tell(GroupStretched(at=now, rate_group=self.name, interval=interval, nominal=nominal))
 
     # --- what outlives the process -------------------------------------------------------------
@@ -365,8 +372,9 @@ class RateGroup:
     def restore(self, state: GroupState, now: float) -> None:
         """Go on where another process stopped. Call it after `apply`, before the first order."""
         self.budget.ledger.restore(state.calls)
-        self.budget.silent_until = max(self.budget.silent_until, state.silent_until)
+        self._gates.resume_silence(state.silent_until, now)
         for target, renewed_at in state.renewed:
-            if (hold := self._roster.get(target)) and not hold.outran(renewed_at):
-                self._roster.renew(hold, renewed_at, now)
-                self._queue.arm(hold, max(now, renewed_at + self.interval))
+            hold = self._roster.get(target)
+            if hold is not None and (hold.renewed_at is None or renewed_at > hold.renewed_at):
+                self._roster.renew(hold, renewed_at, now, "restored")
+                self._arm(hold, max(now, renewed_at + self.interval))

@@ -17,15 +17,16 @@ class Hold:
     Attributes:
         target: Whom it is about.
         rank: Its place in the plan, from 0.
-        since: Orders with a lower serial were sent for an earlier hold of the same target.
+        since: Orders up to this serial belong to heartbeats that are over.
         planned_at: When it came into the plan.
         renewed_at: Send time of the last accepted attempt.
         state: The eligibility last announced.
         due_at: When the next attempt is due; infinite when nothing is planned.
+        in_step: Whether it has a phase of its own, or shares the moment of a crowd.
         beat_due_at: When the current heartbeat's first attempt was due.
         tries: Attempts of the current heartbeat so far.
         failures: Passing faults in a row.
-        flights: Attempts that are unanswered.
+        flights: Attempts of the current heartbeat that are unanswered.
         ticket: Its entry in the queue of those that are due, or 0.
         watched: Whether the roster waits for its lease to run down.
         fault: Why the last attempt failed; None after an accepted one.
@@ -38,6 +39,7 @@ class Hold:
     renewed_at: float | None = None
     state: Eligibility = Eligibility.PENDING
     due_at: float = inf
+    in_step: bool = False
     beat_due_at: float = inf
     tries: int = 0
     failures: int = 0
@@ -49,7 +51,3 @@ class Hold:
     def deadline(self, window: float) -> float:
         """The renew deadline. One that was never renewed is given a first window from its plan."""
         return (self.planned_at if self.renewed_at is None else self.renewed_at) + window
-
-    def outran(self, sent_at: float) -> bool:
-        """Whether an attempt sent at `sent_at` was overtaken by the one that renewed the lease."""
-        return self.renewed_at is not None and sent_at <= self.renewed_at

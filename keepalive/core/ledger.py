@@ -59,7 +59,7 @@ class Ledger:
         self._advance(now)
         size = len(self._counts)
         return tuple(
-            ((index + 0.5) * self._slot, self._counts[index % size])
+            ((index + 0.999) * self._slot, self._counts[index % size])
             for index in range(max(0, self._head - size + 1), self._head + 1)
             if self._counts[index % size]
         )

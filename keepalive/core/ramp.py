@@ -18,12 +18,11 @@ class Ramp:
     each time the last has been unanswered for `patience` seconds.
     """
 
-    __slots__ = ("_began_at", "_flights", "_limit", "_next_at", "_patience", "_sent_at")
+    __slots__ = ("_flights", "_limit", "_next_at", "_patience", "_sent_at")
 
     def __init__(self) -> None:
         self._limit = inf
-        self._flights = 0
-        self._began_at = -inf
+        self._flights: set[int] = set()
         self._next_at = -inf
         self._sent_at = -inf
         self._patience = 0.0
@@ -35,30 +34,34 @@ class Ramp:
 
     def begin(self, now: float, limit: int, patience: float) -> None:
         """Start over with `limit` in flight; those already under way do not count."""
-        self._limit, self._flights, self._began_at, self._next_at = limit, 0, now, now
-        self._patience = patience
+        self._limit, self._next_at, self._patience = limit, now, patience
+        self._flights.clear()
 
     def lift(self) -> None:
-        """The group has caught up."""
-        self._limit = inf
+        """The group has caught up; a ramp whose probe is still out stays."""
+        if self._limit >= RAMP_START:
+            self._limit = inf
 
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""
         if self._limit == inf:
             return now
         ready = max(now, self._next_at)
-        return max(ready, self._sent_at + self._patience) if self._flights >= self._limit else ready
+        full = len(self._flights) >= self._limit
+        return max(ready, self._sent_at + self._patience) if full else ready
 
-    def charge(self, now: float) -> None:
-        """Count one attempt that leaves now."""
-        self._flights += 1
+    def charge(self, now: float, serial: int) -> None:
+        """Count the attempt with this number, which leaves now."""
+        if self._limit == inf:
+            return
+        self._flights.add(serial)
         self._sent_at = now
         self._next_at = now + RAMP_GAP
 
-    def settle(self, sent_at: float, *, success: bool) -> None:
+    def settle(self, serial: int, *, success: bool) -> None:
         """An attempt came back; `success` when a working server answered it."""
-        if sent_at < self._began_at:
+        if serial not in self._flights:
             return
-        self._flights -= 1
+        self._flights.discard(serial)
         if success:
             self._limit = max(RAMP_START, self._limit + 1)

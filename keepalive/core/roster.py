@@ -59,7 +59,7 @@ class Roster:
         if target in self._refused:
             return False
         self._refused.add(target)
-        hold = self._holds.pop(target, None)
+        hold = self._let_go(target, now)
         before = hold.state if hold else None
         self._change(hold or Hold(target, 0, 0, now), before, Eligibility.REFUSED, now, "quota")
         return True
@@ -67,25 +67,39 @@ class Roster:
     def forget(self, wanted: set[Target], now: float) -> None:
         """Let go of every target that is not wanted any more."""
         for target in self._holds.keys() - wanted:
-            hold = self._holds.pop(target)
-            self._change(hold, hold.state, None, now, "unplanned")
+            if hold := self._let_go(target, now):
+                self._change(hold, hold.state, None, now, "unplanned")
         for target in self._refused - wanted:
             self._refused.discard(target)
             self._change(Hold(target, 0, 0, now), Eligibility.REFUSED, None, now, "unplanned")
 
+    def _let_go(self, target: Target, now: float) -> Hold | None:
+        """Take a target out of the holds, once its story so far is told, and out of the queue."""
+        hold = self._holds.pop(target, None)
+        if hold is not None:
+            self._run_down(hold, now)
+            hold.due_at, hold.ticket = inf, 0
+        return hold
+
     def rewatch(self, window: float, now: float) -> None:
-        """Go on with another window: every lease is judged by it anew."""
+        """Go on with another window: what fell due by the old one is told, then every lease judged anew."""
+        for hold in self:
+            self._run_down(hold, now)
         self.window = window
         self._watch.clear()
         for hold in self:
             hold.watched = False
+            state = judge(hold.renewed_at, denied=self._denied(hold.target), now=now, window=window)
+            if state is not hold.state:
+                self._change(hold, hold.state, state, now, "replanned")
             self.judge(hold, now, "replanned")
 
-    def renew(self, hold: Hold, sent_at: float, now: float) -> None:
+    def renew(self, hold: Hold, sent_at: float, now: float, cause: str = "renewed") -> None:
         """A lease was renewed by an attempt sent at `sent_at`."""
         self._run_down(hold, now)
-        hold.renewed_at, hold.tries, hold.failures, hold.fault = sent_at, 0, 0, None
-        self.judge(hold, now, "renewed")
+        hold.renewed_at, hold.fault = sent_at, None
+        hold.tries = hold.failures = hold.flights = 0
+        self.judge(hold, now, cause)
 
     def judge(self, hold: Hold, now: float, cause: str) -> bool:
         """Tell what a target has become, and watch its lease.

@@ -21,16 +21,19 @@ LONGEST_RETRY = 2.0
 
 
 def next_beat(renewed_at: float, interval: float, policy: Policy, u: float) -> float:
-    """When a renewed target is due again: jitter makes it early, never late."""
-    return renewed_at + interval * (1 - policy.jitter * u)
+    """When a renewed target is due again: jitter makes it early, never late.
+
+    The draw is squared: it spreads as far as a uniform one (standard deviation 0.298 against 0.289 of
+    the jitter) and makes a beat early by a third of it instead of a half, which saves requests.
+    """
+    return renewed_at + interval * (1 - policy.jitter * u * u)
 
 
 def regained_phase(now: float, interval: float, rank: int, count: int) -> float:
     """When a target that fell out of step is due again.
 
-    After a start or an outage a crowd is renewed at one moment. By its rank each takes a place of its own
-    in the second half of the next interval; the jitter of every beat then spreads them on. A whole
-    interval would be smoother, and cost each target half a heartbeat instead of a quarter.
+    After a start or an outage a crowd is renewed at one moment. Each then takes the place of its rank in
+    the next interval, so that the crowd is spread evenly before two intervals have passed.
 
     Args:
         now: The moment of renewal.
@@ -38,19 +41,19 @@ def regained_phase(now: float, interval: float, rank: int, count: int) -> float:
         rank: Place of the target in its group, from 0.
         count: Targets in the group.
     """
-    return now + interval * (1 + (rank + 1) / count) / 2
+    return now + interval * ((rank + 1) / count)
 
 
 def retry_delay(failures: int, left: float, u: float) -> float:
-    """Seconds until a passing fault is retried: full jitter, capped by what is left of the lease.
+    """Seconds until a passing fault is retried: full jitter, doubling, capped by what is left of the lease.
 
     Args:
         failures: Passing faults in a row, this one included; at least 1.
-        left: Seconds until the lease lapses, above 0.
+        left: Seconds until the lease lapses.
         u: Unit draw.
     """
-    longest = FIRST_RETRY if failures == 1 else LONGEST_RETRY
-    return u * min(longest, left / 4)
+    cap = max(0.0, min(LONGEST_RETRY, left / 4))
+    return u * min(cap, FIRST_RETRY * 2.0 ** min(failures - 1, 8))
 
 
 class AnswerTime:

@@ -66,4 +66,4 @@ class Trail:
                 break
             attempts += 1
             seen.add(target)
-        return attempts >= TRAIL_ATTEMPTS and len(seen) >= min(TRAIL_TARGETS, targets)
+        return attempts >= TRAIL_ATTEMPTS and len(seen) >= min(TRAIL_TARGETS, targets) > 0
