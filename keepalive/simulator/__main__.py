@@ -18,7 +18,7 @@ def _line(name: str, results: list[Result]) -> str:
         (
             f"{name:24}",
             f"seeds {len(results)}",
-            f"lapses {sum(len(result.lapses) for result in results)}",
+            f"lapses {sum(len(result.preventable) for result in results)}",
             f"worst window {worst}",
             f"over {max(result.overshoot for result in results):+d}",
             f"worst second {max(result.worst_second for result in results)}",
@@ -66,12 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
         results = [
             Simulation(scenario(name, seed, chosen.hours), RateGroup).play() for seed in range(chosen.seeds)
         ]
-        stories = ((result, lapse) for result in results for lapse in result.lapses)
+        stories = ((result, lapse) for result in results for lapse in result.preventable)
         sys.stdout.write(f"{_line(name, results)}\n")
         for (result, lapse), _ in zip(stories, range(chosen.lapses), strict=False):
             sys.stdout.write("\n".join(_story(result, lapse)) + "\n")
         sys.stdout.flush()
-        failed |= any(result.lapses or result.overshoot > 0 or result.false_claims for result in results)
+        failed |= any(result.preventable or result.overshoot > 0 or result.false_claims for result in results)
     return int(failed)
 
 

@@ -122,6 +122,11 @@ class Result:
     remaining: tuple[int, ...]
 
     @property
+    def preventable(self) -> tuple[Lapse, ...]:
+        """The lapses of targets that were not broken themselves: some service could have prevented them."""
+        return tuple(lapse for lapse in self.lapses if "broken" not in lapse.causes)
+
+    @property
     def calls(self) -> int:
         """Calls sent by all groups."""
         return sum(group.calls for group in self.groups)

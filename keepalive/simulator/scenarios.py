@@ -147,12 +147,12 @@ def _throttle(retry_after: float | None) -> Weather:
     )
 
 
-def _broken(targets: int) -> Weather:
-    """So many targets of each group answer 503 for ever; chance says where they stand in its order."""
+def _broken(targets: int, start: float = 0.0) -> Weather:
+    """From `start` on so many targets of each group answer 503; chance says where they stand in its order."""
 
     def weather(chance: Random, _duration: float) -> tuple[Spell, ...]:
         chosen = (target for plan in FOUR_GROUPS for target in chance.sample(plan.targets, targets))
-        return (Broken(targets=frozenset(chosen), status=503),)
+        return (Broken(targets=frozenset(chosen), status=503, start=start),)
 
     return weather
 
@@ -186,6 +186,7 @@ PRESETS: Mapping[str, Preset] = {
     "stretched-63-hang-10": Preset(fleet(4, 63), _always(Flaky(hang=0.1)), _DAY),
     "broken-2": Preset(FOUR_GROUPS, _broken(2), _DAY),
     "broken-10": Preset(FOUR_GROUPS, _broken(10), _DAY),
+    "broken-10-later": Preset(FOUR_GROUPS, _broken(10, start=_START), _DAY),
     "throttle-5s": Preset(FOUR_GROUPS, _throttle(None), 4.0),
     "throttle-5s-retry-after": Preset(FOUR_GROUPS, _throttle(5.0), 4.0),
     "benchmark": Preset(fleet(3, 20), _everything, 1 / 6),

@@ -21,7 +21,7 @@ def test_nobody_lapses_within_the_quota(name: str, seed: int) -> None:
 
     result = Simulation(short, RateGroup).play()
 
-    assert result.lapses == ()
+    assert result.preventable == ()
     assert result.overshoot <= 0
     assert result.worst_second <= short.address_limit
     assert result.false_claims == ()

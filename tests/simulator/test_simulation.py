@@ -57,6 +57,13 @@ def test_what_never_works_is_not_a_lapse_but_never_accepted() -> None:
     assert result.lapses == ()
 
 
+def test_the_lapse_of_a_target_that_broke_could_not_be_prevented() -> None:
+    broken = fleet(1, 3)[0].targets[1]
+    result = naive(Broken(targets=frozenset({broken}), start=100.0), groups=fleet(1, 3))
+    assert [lapse.target for lapse in result.lapses] == [broken]
+    assert result.preventable == ()
+
+
 def test_one_seed_gives_one_result() -> None:
     spells = (Outage(start=100.0, length=46.0),)
     assert naive(*spells) == naive(*spells)
