@@ -107,6 +107,8 @@ class RateGroup:
         for hold in self._roster:
             if hold.renewed_at is not None and not hold.tries:  # it waits for its next regular beat
                 self._arm(hold, min(hold.due_at, hold.renewed_at + self.interval))
+            elif hold.due_at == inf and not hold.flights and self.interval < inf:  # it rested for good
+                self._arm(hold, now)
 
     def hasten(self, now: float, key: Key = ()) -> None:
         """Make everyone under `key` due now, and forget what was refused there.
@@ -288,7 +290,7 @@ class RateGroup:
         elif outcome.hung:
             due = now
         else:
-            due = now + retry_delay(hold.failures, left, u)
+            due = now + retry_delay(hold.failures, left, u, leased=hold.renewed_at is not None)
         self._rearm(hold, max(due, now), outcome.fault)
 
     def _rearm(self, hold: Hold | None, due: float, fault: Fault) -> None:

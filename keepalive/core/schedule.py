@@ -44,16 +44,18 @@ def regained_phase(now: float, interval: float, rank: int, count: int) -> float:
     return now + interval * ((rank + 1) / count)
 
 
-def retry_delay(failures: int, left: float, u: float) -> float:
+def retry_delay(failures: int, left: float, u: float, *, leased: bool = True) -> float:
     """Seconds until a passing fault is retried: full jitter, doubling, capped by what is left of the lease.
 
     Args:
         failures: Passing faults in a row, this one included; at least 1.
         left: Seconds until the lease lapses.
         u: Unit draw.
+        leased: False for a target that was never renewed: it has nothing to lose by a longer wait, and
+            its calls would be missing for those that have.
     """
-    cap = max(0.0, min(LONGEST_RETRY, left / 4))
-    return u * min(cap, FIRST_RETRY * 2.0 ** min(failures - 1, 8))
+    cap = min(LONGEST_RETRY, left / 4) if leased else left / 4
+    return u * min(max(0.0, cap), FIRST_RETRY * 2.0 ** min(failures - 1, 8))
 
 
 class AnswerTime:

@@ -177,7 +177,7 @@ def test_retry_after_is_always_obeyed_with_a_little_on_top(
     assert until >= 100 + retry_after + SILENCE_MARGIN[0]
     assert until <= max(100 + retry_after + sum(SILENCE_MARGIN), 100 + UNTOLD_SILENCES[-1])
     assert budget.ready_at(100.0) >= until
-    assert budget.ready_at(until) == until
+    assert budget.ready_at(until) >= until
 
 
 def test_a_shorter_retry_after_does_not_cut_a_silence_short() -> None:

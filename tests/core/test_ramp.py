@@ -9,8 +9,8 @@ from keepalive.core.ramp import RAMP_GAP, RAMP_START, Ramp
 
 def test_a_group_that_never_fell_may_always_send() -> None:
     ramp = Ramp()
-    for _ in range(100):
-        ramp.charge(5.0)
+    for serial in range(100):
+        ramp.charge(5.0, serial)
 
     assert not ramp.active
     assert ramp.ready_at(5.0) == 5.0
@@ -20,9 +20,9 @@ def test_at_most_ten_per_second_leave_while_coming_back() -> None:
     ramp, now, sent = Ramp(), 10.0, list[float]()
     ramp.begin(now, RAMP_START, patience=3)
     while now < 11:
-        ramp.charge(now)
+        ramp.charge(now, len(sent))
+        ramp.settle(len(sent), success=True)
         sent.append(now)
-        ramp.settle(now, success=True)
         now = ramp.ready_at(now)
 
     assert 9 <= len(sent) <= 11
@@ -31,12 +31,12 @@ def test_at_most_ten_per_second_leave_while_coming_back() -> None:
 def test_four_are_in_flight_and_one_more_after_each_success() -> None:
     ramp, now = Ramp(), 0.0
     ramp.begin(now, RAMP_START, patience=60)
-    flights = list[float]()
+    flights, serial = list[int](), 0
     for expected in range(RAMP_START, RAMP_START + 5):
         while (ready := ramp.ready_at(now)) <= now + RAMP_GAP:
-            now = ready
-            ramp.charge(now)
-            flights.append(now)
+            now, serial = ready, serial + 1
+            ramp.charge(now, serial)
+            flights.append(serial)
         assert len(flights) == expected
         ramp.settle(flights.pop(), success=True)
 
@@ -44,26 +44,26 @@ def test_four_are_in_flight_and_one_more_after_each_success() -> None:
 def test_a_probe_that_succeeds_alone_opens_the_way_for_four() -> None:
     ramp = Ramp()
     ramp.begin(0, 1, patience=60)
-    ramp.charge(0)
+    ramp.charge(0, 1)
     assert ramp.ready_at(1) == 60
 
-    ramp.settle(0, success=True)
+    ramp.settle(1, success=True)
 
-    for now in (1.0, 2.0, 3.0, 4.0):
+    for now in (1, 2, 3, 4):
         assert ramp.ready_at(now) == now
-        ramp.charge(now)
+        ramp.charge(now, 1 + now)
     assert ramp.ready_at(5) > 5
 
 
 def test_a_failure_makes_room_but_widens_nothing() -> None:
     ramp = Ramp()
     ramp.begin(0, 1, patience=60)
-    ramp.charge(0)
+    ramp.charge(0, 1)
 
-    ramp.settle(0, success=False)
+    ramp.settle(1, success=False)
 
     assert ramp.ready_at(1) == 1
-    ramp.charge(1)
+    ramp.charge(1, 2)
     assert ramp.ready_at(2) == 61
 
 
@@ -73,7 +73,7 @@ def test_attempts_that_hang_let_one_more_leave_each_time_patience_ends(limit: in
     ramp.begin(now, limit, patience)
     for _ in range(limit + 3):
         now = ramp.ready_at(now)
-        ramp.charge(now)
+        ramp.charge(now, len(sent))
         sent.append(now)
 
     late = sent[limit - 1 :]
@@ -84,35 +84,37 @@ def test_attempts_that_hang_let_one_more_leave_each_time_patience_ends(limit: in
 def test_those_already_under_way_do_not_count_when_they_come_back() -> None:
     ramp = Ramp()
     ramp.begin(10, 1, patience=60)
-    ramp.charge(10)
-    for _ in range(20):
-        ramp.settle(9, success=True)
+    ramp.charge(10, 21)
+    for serial in range(20):
+        ramp.settle(serial, success=True)
 
     assert ramp.ready_at(11) == 70
 
 
-def test_lifted_it_lets_everything_pass() -> None:
+def test_once_its_probe_has_succeeded_it_can_be_lifted_and_lets_everything_pass() -> None:
     ramp = Ramp()
     ramp.begin(0, 1, patience=60)
-    ramp.charge(0)
-    assert ramp.active
+    ramp.charge(0, 1)
 
     ramp.lift()
+    assert ramp.active
 
+    ramp.settle(1, success=True)
+    ramp.lift()
     assert not ramp.active
     assert ramp.ready_at(0) == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from(["send", "succeed", "fail"]), st.floats(0, 2)), max_size=60))
 def test_no_more_are_in_flight_than_successes_have_earned(script: list[tuple[str, float]]) -> None:
-    ramp, now, flights, successes = Ramp(), 1.0, list[float](), 0
+    ramp, now, flights, successes = Ramp(), 1.0, list[int](), 0
     ramp.begin(now, RAMP_START, patience=1e9)
-    for step, pause in script:
+    for serial, (step, pause) in enumerate(script):
         now += pause
         if step == "send":
             if ramp.ready_at(now) <= now:
-                ramp.charge(now)
-                flights.append(now)
+                ramp.charge(now, serial)
+                flights.append(serial)
         elif flights:
             successes += step == "succeed"
             ramp.settle(flights.pop(0), success=step == "succeed")

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepalive.core.trail import TRAIL_LENGTH, TRAIL_SILENCE, TRAIL_TARGETS, Trail
+from keepalive.core.trail import TRAIL_ATTEMPTS, TRAIL_SILENCE, TRAIL_TARGETS, Trail
 from tests.core.stage import fleet
 
 OVERDUE = 1.0
@@ -17,16 +17,16 @@ def failing(trail: Trail, targets: int, attempts: int, begin: float = 0.0, gap: 
 
 
 @given(st.integers(1, 12), st.integers(0, 30), st.integers(1, 60))
-def test_it_takes_ten_failures_in_a_row_spread_over_five_targets_or_all(
+def test_it_takes_ten_failures_without_an_answer_spread_over_five_targets_or_all(
     failed: int, attempts: int, targets: int
 ) -> None:
     trail = Trail()
     failed = min(failed, targets)
     now = failing(trail, failed, attempts)
 
-    spread = min(failed, attempts, TRAIL_LENGTH)
+    spread = min(failed, attempts)
     assert trail.dead(now, OVERDUE, targets) == (
-        attempts >= TRAIL_LENGTH and spread >= min(TRAIL_TARGETS, targets)
+        attempts >= TRAIL_ATTEMPTS and spread >= min(TRAIL_TARGETS, targets)
     )
 
 
@@ -52,7 +52,7 @@ def test_what_was_sent_before_an_answer_says_nothing_any_more() -> None:
 @given(st.floats(0, 3))
 def test_an_attempt_that_is_overdue_counts_as_failed_before_it_has_come_back(age: float) -> None:
     trail, crowd = Trail(), fleet(10)
-    for serial in range(TRAIL_LENGTH):
+    for serial in range(TRAIL_ATTEMPTS):
         trail.sent(serial, crowd[serial], 10.0)
 
     assert trail.dead(10 + age, OVERDUE, 42) == (10 + age - 10 > OVERDUE)
@@ -73,7 +73,7 @@ def test_an_attempt_that_was_outrun_is_no_fault_and_leaves_no_trace() -> None:
     trail, crowd = Trail(), fleet(10)
     for serial, target in enumerate(crowd):
         trail.sent(serial, target, 0.0)
-    for serial in range(TRAIL_LENGTH):
+    for serial in range(TRAIL_ATTEMPTS):
         trail.failed(serial, outrun=serial == 3)
 
     assert not trail.dead(60.0, OVERDUE, 42)
@@ -85,6 +85,15 @@ def test_a_failure_that_has_left_the_trail_changes_nothing() -> None:
     trail.failed(999, outrun=True)
 
     assert trail.dead(now, OVERDUE, 5)
+
+
+def test_attempts_too_young_to_be_judged_do_not_hide_those_that_hang() -> None:
+    trail, crowd = Trail(), fleet(42)
+    for serial in range(40):
+        trail.sent(serial, crowd[serial], 0.1 * serial)
+
+    assert trail.dead(4.0, OVERDUE, 42)
+    assert not trail.dead(1.5, OVERDUE, 42)
 
 
 def test_a_group_without_targets_has_no_dead_origin() -> None:

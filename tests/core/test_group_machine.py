@@ -1,0 +1,261 @@
+"""A rate group under any order of outcomes, moments, plans, hastens, drains and restarts."""
+
+from collections import Counter
+from math import inf
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from keepalive.core.eligibility import Eligibility, judge
+from keepalive.core.events import EligibilityChanged, Event, HeartbeatAccepted
+from keepalive.core.group import FLIGHTS_PER_TARGET, RateGroup
+from keepalive.core.outcome import Accepted, Attempt, Headroom, Order, Outcome
+from keepalive.core.plan import GroupPlan, Policy, Quota, admit
+from keepalive.core.tally import Tally
+from keepalive.core.target import Key, Scope, Target
+from tests.core.stage import (
+    ACCEPTED,
+    ACCOUNT,
+    HUNG,
+    NOT_JSON,
+    RESET,
+    START,
+    UNAVAILABLE,
+    denied,
+    fleet,
+    planned,
+    throttled,
+)
+
+CROWD = fleet(4) + fleet(3, account_id="f" * 32) + fleet(3, "other")
+PERIOD = 60.0
+
+policies = st.sampled_from(
+    [Policy(), Policy(), Policy(window=6, interval=2, jitter=0.5), Policy(window=120), Policy(interval=inf)]
+)
+quotas = st.sampled_from([24, 40, 200]).map(lambda requests: Quota(requests, PERIOD))
+plans = st.builds(
+    planned,
+    st.lists(st.sampled_from(CROWD), min_size=1, max_size=10, unique=True).map(tuple),
+    policies,
+    quotas,
+)
+draws = st.floats(0, 1, exclude_max=True)
+outcomes = st.one_of(
+    st.sampled_from([ACCEPTED, ACCEPTED, RESET, HUNG, UNAVAILABLE, NOT_JSON]),
+    st.sampled_from([Scope.CREDENTIAL, Scope.ACCOUNT, Scope.TARGET]).map(denied),
+    st.sampled_from([None, 0.5, 5.0, 60.0]).map(throttled),
+    st.builds(lambda left, seconds: Accepted(Headroom(left, seconds)), st.integers(0, 50), st.floats(1, 60)),
+)
+keys = st.sampled_from([(), ("prod",), ("other",), ("prod", ACCOUNT), CROWD[0]])
+
+
+class GroupMachine(RuleBasedStateMachine):
+    """Plays the engine, and keeps books of its own to hold the group's against."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.sent: list[float] = []
+        self.renewed: dict[Target, float] = {}
+        self.entered: dict[Target, int] = {}
+        self.serial = 0
+        self.begin(GroupPlan("default", ()))
+
+    def begin(self, plan: GroupPlan) -> None:
+        """A process starts."""
+        self.group = RateGroup("default")
+        self.tally = Tally()
+        self.states: dict[Target, Eligibility] = {}
+        self.flights: dict[int, Attempt] = {}
+        self.draining = False
+        self.serial = 0
+        self.entered = {}
+        self.plan(plan)
+
+    def plan(self, plan: GroupPlan) -> None:
+        self.wanted = plan
+        self.held = admit(plan).admitted
+        self.renewed = {target: at for target, at in self.renewed.items() if target in self.held}
+        self.entered = {target: self.entered.get(target, self.serial) for target in self.held}
+        self.group.apply(plan, self.now)
+
+    # --- what may happen ------------------------------------------------------------------------
+
+    @initialize(plan=plans)
+    def start(self, plan: GroupPlan) -> None:
+        self.begin(plan)
+        self.turn()
+
+    @rule(seconds=st.one_of(st.floats(0, 3), st.floats(0, 100)))
+    def oversleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.turn()
+
+    @rule(times=st.integers(1, 8))
+    def wake(self, times: int) -> None:
+        for _ in range(times):
+            moment = self.group.next_wake(self.now)
+            if moment < self.now + 400:
+                self.now = moment
+                self.turn()
+
+    @precondition(lambda self: self.flights)
+    @rule(data=st.data(), outcome=outcomes, after=st.floats(0, 5), u=draws)
+    def land(self, data: st.DataObject, outcome: Outcome, after: float, u: float) -> None:
+        serial = data.draw(st.sampled_from(sorted(self.flights)))
+        self.now += after
+        self.settle(self.flights.pop(serial), outcome, u)
+        self.turn()
+
+    @precondition(lambda self: self.flights)
+    @rule(outcome=outcomes, u=draws)
+    def land_all(self, outcome: Outcome, u: float) -> None:
+        self.now += 0.1
+        for attempt in list(self.flights.values()):
+            del self.flights[attempt.order.serial]
+            self.settle(attempt, outcome, u)
+        self.turn()
+
+    @rule(plan=plans)
+    def reload(self, plan: GroupPlan) -> None:
+        self.plan(plan)
+        self.turn()
+
+    @rule(key=keys)
+    def hasten(self, key: Key) -> None:
+        self.group.hasten(self.now, key)
+        self.turn()
+
+    @precondition(lambda self: not self.draining)
+    @rule()
+    def drain(self) -> None:
+        self.group.drain(self.now)
+        self.draining = True
+        self.turn()
+
+    @rule(downtime=st.floats(0, 60))
+    def restart(self, downtime: float) -> None:
+        state = self.group.save(self.now)
+        assert dict(state.renewed) == self.renewed
+        self.now += downtime
+        self.begin(self.wanted)
+        self.group.restore(state, self.now)
+        self.turn()
+
+    # --- what the engine does ---------------------------------------------------------------------
+
+    def turn(self) -> None:
+        self.hear(self.group.announce(self.now))
+        while order := self.group.take(self.now):
+            self.send(order)
+        self.hear(self.group.announce(self.now))
+        assert self.group.next_wake(self.now) > self.now, "a busy loop"
+
+    def send(self, order: Order) -> None:
+        assert order.target in self.held
+        assert order.due_at <= self.now
+        assert order.serial > self.serial
+        assert order.hedge == (self.in_flight(order.target) > 0)
+        self.serial = order.serial
+        self.sent.append(self.now)
+        quota = self.wanted.quota
+        assert sum(self.now - PERIOD < at for at in self.sent) <= quota.allowed, "over the share"
+        assert self.now >= self.group.budget.silent_until
+        self.flights[order.serial] = Attempt(order, self.now, inf, ACCEPTED)
+
+    def settle(self, attempt: Attempt, outcome: Outcome, u: float) -> None:
+        order = attempt.order
+        done = Attempt(order, attempt.sent_at, self.now, outcome)
+        if isinstance(outcome, Accepted) and order.serial > self.entered.get(order.target, self.serial):
+            self.renewed[order.target] = max(self.renewed.get(order.target, -inf), attempt.sent_at)
+        self.hear(self.group.settle(done, self.now, u))
+
+    def hear(self, events: list[Event]) -> None:
+        for event in events:
+            assert event.at <= self.now, "an event of the future"
+            self.tally(event)
+            if isinstance(event, HeartbeatAccepted):
+                self.entered[event.target] = self.serial
+                assert event.eligible_until == self.renewed[event.target] + self.wanted.policy.window
+            if isinstance(event, EligibilityChanged):
+                assert event.from_state == self.states.get(event.target)
+                assert event.from_state is not event.to_state
+                if event.to_state is None:
+                    del self.states[event.target]
+                else:
+                    self.states[event.target] = event.to_state
+
+    def in_flight(self, target: Target) -> int:
+        return sum(
+            attempt.order.target == target and attempt.order.serial > self.entered.get(target, 0)
+            for attempt in self.flights.values()
+        )
+
+    # --- what always holds ------------------------------------------------------------------------
+
+    @invariant()
+    def every_held_target_is_armed_due_or_in_flight(self) -> None:
+        if self.draining:
+            return
+        armed = {id(hold) for at, _, hold in self.group._queue._armed if at == hold.due_at}
+        for hold in self.group._roster:
+            rests = self.group.interval == inf
+            assert rests or hold.flights or hold.ticket or id(hold) in armed
+
+    @invariant()
+    def flights_are_counted_and_at_most_four(self) -> None:
+        for hold in self.group._roster:
+            assert hold.flights == self.in_flight(hold.target) <= FLIGHTS_PER_TARGET
+
+    @invariant()
+    def the_tally_counts_what_the_targets_are(self) -> None:
+        known = Counter(self.states.values())
+        assert self.tally.counts == {state: known[state] for state in Eligibility}
+        assert set(self.states) == set(self.wanted.targets)
+        assert 0 <= self.tally.ratio(self.now) <= 1
+
+    @invariant()
+    def states_are_what_the_leases_say(self) -> None:
+        for target, state in self.states.items():
+            if target not in self.held:
+                assert state is Eligibility.REFUSED
+            elif state is not Eligibility.DENIED:
+                window = self.wanted.policy.window
+                renewed_at = self.renewed.get(target)
+                assert state is judge(renewed_at, denied=False, now=self.now, window=window)
+
+    @invariant()
+    def what_is_denied_stands_under_a_breaker(self) -> None:
+        for hold in self.group._roster:
+            assert (hold.state is Eligibility.DENIED) == self.group._gates.breakers.deny(hold.target)
+
+    def teardown(self) -> None:
+        """Whatever has happened: once the API answers, everybody comes back."""
+        if self.draining or self.wanted.policy.interval == inf:
+            return
+        for attempt in list(self.flights.values()):
+            self.settle(attempt, ACCEPTED, 0.5)
+        self.flights.clear()
+        end = self.now + 1300
+        while self.now < end and not self.all_hold():
+            self.turn()
+            self.now = min(self.group.next_wake(self.now), self.now + 0.05 if self.flights else inf)
+            for attempt in list(self.flights.values()):
+                self.settle(attempt, ACCEPTED, 0.5)
+            self.flights.clear()
+        assert self.all_hold()
+
+    def all_hold(self) -> bool:
+        return all(self.states[target].holds for target in self.held)
+
+
+TestGroup = GroupMachine.TestCase
+TestGroup.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
