@@ -7,10 +7,16 @@ from typing import Protocol
 
 from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Headroom, Throttled
-from keepalive.core.plan import Quota
+from keepalive.core.plan import PLANNED_SHARE, Quota
 
 HEDGE_SHARE = 0.98
 """Part of the share above which no hedge is sent: the last calls belong to those who have none in flight."""
+
+INSISTENT_FAILURES = 8
+"""Failures in a row from which a target retries only on what the planned beats of all leave of the share.
+
+Without that, ten targets that turn to 503 for ever would spend what the others need to stay eligible.
+"""
 
 UNTOLD_SILENCES = (5.0, 10.0, 300.0)
 """Seconds of silence after the 1st, 2nd and every further 429 that names no time.
@@ -35,7 +41,14 @@ class Gate(Protocol):
 
 
 class Budget:
-    """The calls that one rate group may send: its ledger, what the replies say of the quota, and 429s."""
+    """The calls that one rate group may send: its ledger, what the replies say of the quota, and 429s.
+
+    Attributes:
+        ledger: What left in the quota's period, against keepalive's share.
+        spare: The part of it that targets used which fail without end, against what planned beats leave.
+        rate: The share, per second.
+        silent_until: End of the last silence after a 429.
+    """
 
     __slots__ = (
         "_gap",
@@ -46,10 +59,12 @@ class Budget:
         "ledger",
         "rate",
         "silent_until",
+        "spare",
     )
 
     def __init__(self, quota: Quota) -> None:
         self.ledger = Ledger(quota.allowed, quota.period)
+        self.spare = Ledger(quota.allowed * (1 - PLANNED_SHARE), quota.period)
         self.rate = quota.rate
         self.silent_until = -inf
         self._silenced_at = -inf
@@ -63,10 +78,12 @@ class Budget:
         self.rate = quota.rate
         if quota.period == self.ledger.period:
             self.ledger.limit = quota.allowed
+            self.spare.limit = quota.allowed * (1 - PLANNED_SHARE)
             return
         calls = self.ledger.save(now)
         self.ledger = Ledger(quota.allowed, quota.period)
         self.ledger.restore(calls)
+        self.spare = Ledger(quota.allowed * (1 - PLANNED_SHARE), quota.period)
 
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from keepalive.core.breaker import Breaker
-from keepalive.core.budget import Budget
+from keepalive.core.budget import INSISTENT_FAILURES, Budget
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import (
     AttemptFailed,
@@ -147,7 +147,7 @@ class RateGroup:
         gates.watch_origin(now, len(self._roster), self._last_fault)
         while queue and gates.ready_at(now) <= now:
             hold = queue.pop_least_failed() if gates.probing else queue.pop(now)
-            if (at := gates.breakers.ready_at(hold.target, now)) > now:
+            if (at := self._ready_at(hold, now)) > now:
                 self._arm(hold, at)
             elif not hold.flights or self._may_hedge(hold, now):
                 return self._order(hold, now)
@@ -163,6 +163,14 @@ class RateGroup:
             return now
         wake = min(self._queue.next_at(), self._roster.next_at())
         return min(wake, self._gates.ready_at(now)) if self._queue else wake
+
+    def _ready_at(self, hold: Hold, now: float) -> float:
+        """The moment at which this target may be tried, the gates of the whole group aside."""
+        ready = self._gates.breakers.ready_at(hold.target, now)
+        return max(ready, self.budget.spare.ready_at(now)) if self._insists(hold) else ready
+
+    def _insists(self, hold: Hold) -> bool:
+        return hold.failures >= INSISTENT_FAILURES and not self._gates.probing
 
     def _may_hedge(self, hold: Hold, now: float) -> bool:
         saveable = hold.deadline(self.plan.policy.window) > now
@@ -186,6 +194,8 @@ class RateGroup:
         hold.flights += 1
         self._orders.charge(now)
         self._gates.charge(order, now)
+        if self._insists(hold):
+            self.budget.spare.charge(now)
         left = hold.deadline(self.plan.policy.window) - now
         self._arm(hold, now + self._gates.answer_time.hedge_delay(left) if left > 0 else inf)
         return order
