@@ -225,7 +225,7 @@ class RateGroup:
                 self._rearm(hold, now, outcome.fault)
             case Denied():
                 self._denied(attempt, outcome, hold, now)
-            case Transient():
+            case _:
                 self._failed(attempt, outcome, hold, now, u)
         return self.announce(now)
 

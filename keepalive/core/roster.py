@@ -59,26 +59,25 @@ class Roster:
         if target in self._refused:
             return False
         self._refused.add(target)
-        hold = self._let_go(target, now)
-        before = hold.state if hold else None
-        self._change(hold or Hold(target, 0, 0, now), before, Eligibility.REFUSED, now, "quota")
+        held = self._holds.get(target)
+        before = self._let_go(held, now).state if held else None
+        self._change(held or Hold(target, 0, 0, now), before, Eligibility.REFUSED, now, "quota")
         return True
 
     def forget(self, wanted: set[Target], now: float) -> None:
         """Let go of every target that is not wanted any more."""
         for target in self._holds.keys() - wanted:
-            if hold := self._let_go(target, now):
-                self._change(hold, hold.state, None, now, "unplanned")
+            hold = self._let_go(self._holds[target], now)
+            self._change(hold, hold.state, None, now, "unplanned")
         for target in self._refused - wanted:
             self._refused.discard(target)
             self._change(Hold(target, 0, 0, now), Eligibility.REFUSED, None, now, "unplanned")
 
-    def _let_go(self, target: Target, now: float) -> Hold | None:
-        """Take a target out of the holds, once its story so far is told, and out of the queue."""
-        hold = self._holds.pop(target, None)
-        if hold is not None:
-            self._run_down(hold, now)
-            hold.due_at, hold.ticket = inf, 0
+    def _let_go(self, hold: Hold, now: float) -> Hold:
+        """Take a hold off the roster, once its story so far is told, and out of the queue."""
+        self._run_down(hold, now)
+        del self._holds[hold.target]
+        hold.due_at, hold.ticket = inf, 0
         return hold
 
     def rewatch(self, window: float, now: float) -> None:
@@ -113,11 +112,9 @@ class Roster:
         if state is not hold.state:
             self._change(hold, hold.state, state, now, cause)
         if hold.renewed_at is not None and state.holds and not hold.watched:
-            change = next_change(hold.renewed_at, now, self.window)
-            if change is not None:
-                hold.watched = True
-                self._ticket += 1
-                heappush(self._watch, (change, self._ticket, hold))
+            hold.watched = True
+            self._ticket += 1
+            heappush(self._watch, (next_change(hold.renewed_at, now, self.window), self._ticket, hold))
         return hold.state is not before
 
     def next_at(self) -> float:

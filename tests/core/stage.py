@@ -71,6 +71,10 @@ def healthy(order: Order, at: float) -> Reply:
     return Reply()
 
 
+def always(outcome: Outcome, after: float = 0.1) -> Answer:
+    return lambda order, at: Reply(outcome, after)
+
+
 def hanging(order: Order, at: float) -> Reply:
     return Reply(HUNG, order.timeout)
 

@@ -1,3 +1,5 @@
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +57,7 @@ def test_the_next_change_is_the_first_moment_at_which_the_state_is_another(
 
     change = next_change(renewed_at, now, window)
 
-    if change is None:
+    if change == inf:
         assert state is Eligibility.LAPSED
     else:
         assert change > now

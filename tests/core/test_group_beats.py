@@ -347,7 +347,7 @@ def test_a_lapse_names_the_fault_that_led_to_it_and_is_dated_when_it_fell_due() 
     stage.answer = lambda order, at: Reply(UNAVAILABLE)
     stage.play(60)
 
-    last = [told for told in stage.told(EligibilityChanged)][-1]
+    last = list(stage.told(EligibilityChanged))[-1]
     assert last.to_state is Eligibility.LAPSED
     assert last.cause == "http_503"
     renewed = max(told.at - told.latency for told in stage.told(HeartbeatAccepted))

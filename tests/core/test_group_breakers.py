@@ -27,6 +27,7 @@ from tests.core.stage import (
     Answer,
     Reply,
     Stage,
+    always,
     denied,
     fleet,
     hanging,
@@ -46,10 +47,6 @@ def refusing(outcome: Outcome, *keys: Key) -> Answer:
         return Reply(outcome if any(order.target[: len(key)] == key for key in keys) else Reply().outcome)
 
     return answer
-
-
-def always(outcome: Outcome) -> Answer:
-    return lambda order, at: Reply(outcome)
 
 
 def open_origin(stage: Stage) -> BreakerOpened | None:

@@ -12,6 +12,7 @@ from keepalive.core.events import EligibilityChanged, GroupStretched, HeartbeatA
 from keepalive.core.group import GroupState, RateGroup
 from keepalive.core.outcome import Attempt, Order
 from keepalive.core.plan import Policy, Quota
+from keepalive.core.target import Scope
 from tests.core.stage import (
     ACCEPTED,
     NOT_JSON,
@@ -19,6 +20,7 @@ from tests.core.stage import (
     START,
     Reply,
     Stage,
+    always,
     denied,
     fleet,
     hanging,
@@ -26,7 +28,6 @@ from tests.core.stage import (
     planned,
     throttled,
 )
-from keepalive.core.target import Scope
 
 api, web = fleet(2)
 
@@ -114,7 +115,7 @@ def test_the_accept_of_an_attempt_from_before_a_re_entry_renews_nothing() -> Non
 
 def test_the_outcome_of_a_target_that_is_gone_is_taken_note_of_and_changes_nothing() -> None:
     for outcome in (ACCEPTED, RESET, NOT_JSON, throttled(5.0), denied(Scope.TARGET)):
-        stage = Stage(planned(fleet(2)), lambda order, at, outcome=outcome: Reply(outcome, 1.0))
+        stage = Stage(planned(fleet(2)), always(outcome, 1.0))
         stage.play(0.5)
         stage.group.apply(planned(fleet(1)), stage.now)
         stage.play(1)
@@ -389,3 +390,13 @@ def test_every_order_is_settled_once_and_announced_in_order() -> None:
 
     assert told == sorted(told, key=lambda event: event.at)
     assert stage.group.announce(stage.now + 1) == []
+
+
+def test_what_a_plan_has_changed_is_told_without_waiting() -> None:
+    stage = Stage(planned(fleet(1)))
+    stage.play(1)
+
+    stage.group.apply(planned(fleet(1), Policy(window=60)), stage.now)
+    stage.group.apply(planned(()), stage.now)
+
+    assert stage.group.next_wake(stage.now) == stage.now

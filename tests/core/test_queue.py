@@ -91,7 +91,8 @@ def test_while_the_origin_is_down_the_one_with_the_fewest_failures_goes_first(
     st.booleans(),
 )
 def test_an_armed_target_is_handed_out_exactly_once_at_its_last_moment(
-    script: list[tuple[int, float, float]], least_failed: bool
+    script: list[tuple[int, float, float]],
+    least_failed: bool,  # noqa: FBT001 - hypothesis draws it
 ) -> None:
     queue, holds, now = DueQueue(), holds_of([(0.0, None, 0)] * 5), 0.0
     wanted: dict[int, float] = {}
@@ -103,7 +104,7 @@ def test_an_armed_target_is_handed_out_exactly_once_at_its_last_moment(
             (at for index, at in wanted.items() if not holds[index].ticket), default=inf
         )
         queue.gather(now)
-        handed = set()
+        handed = set[int]()
         while queue and len(handed) < 2:
             hold = queue.pop_least_failed() if least_failed else queue.pop(now)
             assert hold.rank not in handed
