@@ -40,8 +40,7 @@ class Standing:
             return f"{label}  the quota cannot hold it beside the targets before it"
         if self.fault is None:
             return f"{label}  {tries}, no answer yet"
-        said = "; ".join(part for part in (self.fault.detail or self.fault.cause, self.fault.hint) if part)
-        return f"{label}  {tries}: {said}"
+        return f"{label}  {tries}: {explained(self.fault)}"
 
     def to_json(self) -> dict[str, str | int | float | None]:
         """The same for programs."""
@@ -60,6 +59,14 @@ class Standing:
             "cf_ray": seen.cf_ray if seen else None,
             "hint": seen.hint if seen else None,
         }
+
+
+def explained(fault: Fault) -> str:
+    """Say in one line what was seen, by which codes, and what to do."""
+    codes = f"HTTP {fault.http_status}" if fault.http_status else ""
+    codes += f", code {fault.error_code}" if fault.error_code else ""
+    seen = f"{fault.detail or fault.cause} ({codes})" if codes else fault.detail or fault.cause
+    return f"{seen}; {fault.hint}" if fault.hint else seen
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -76,9 +76,9 @@ class _Reply(NamedTuple):
     body: bytes
     cut: Cut | None
 
-    def judged(self) -> Outcome:
+    def judged(self, wall_now: float) -> Outcome:
         """Say what it means."""
-        return judge(self.status, self.fields, self.body, cut=self.cut, wall_now=time.time())
+        return judge(self.status, self.fields, self.body, cut=self.cut, wall_now=wall_now)
 
 
 class CloudflareClient:
@@ -98,6 +98,7 @@ class CloudflareClient:
         base_url: str,
         ca_file: str | None = None,
         keepalive_seconds: float = 60.0,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Make it ready; nothing is opened yet.
 
@@ -109,6 +110,7 @@ class CloudflareClient:
                 inspects TLS often leaves some hosts alone.
             keepalive_seconds: How long an idle connection is kept; has to be above the interval, or
                 every beat opens a new one.
+            wall_clock: Seconds since 1970, for a `Retry-After` that is a date.
 
         Raises:
             ConfigError: The CA file, the proxy's address or a secret cannot be used.
@@ -119,6 +121,7 @@ class CloudflareClient:
         self._tls = _tls_context(ca_file) if origin.scheme == "https" else None
         self._proxy = proxy_for(origin)
         self._keepalive_seconds = keepalive_seconds
+        self._wall_clock = wall_clock
         self._urls: dict[str, URL] = {}
         self._signatures: dict[str, _Signature] = {}
         self._tokens: frozenset[str] = frozenset()
@@ -145,7 +148,7 @@ class CloudflareClient:
         script = target.script_id
         body = b"{}" if script is None else json.dumps({"scriptId": script}, separators=(",", ":")).encode()
         reply = await self._exchange("POST", self._heartbeat_url(target.account_id), signature, body, timeout)
-        return reply.judged() if isinstance(reply, _Reply) else reply
+        return reply.judged(self._wall_clock()) if isinstance(reply, _Reply) else reply
 
     async def verify(
         self, credential: str, account_id: str, *, timeout: float
@@ -191,7 +194,7 @@ class CloudflareClient:
         reply = await self._exchange("GET", URL(url, encoded=True), signature, None, timeout)
         if isinstance(reply, Transient):
             return reply
-        outcome = reply.judged()
+        outcome = reply.judged(self._wall_clock())
         return verdict(outcome, reply.body) if isinstance(outcome, Accepted) else outcome
 
     async def _exchange(
