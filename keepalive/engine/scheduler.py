@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf
 
 from keepalive.core.events import DaemonDraining, DaemonReady, Event, Sink, SuspendDetected
 from keepalive.core.group import RateGroup
-from keepalive.core.outcome import Attempt, Order
+from keepalive.core.outcome import Attempt, Fault, Order, Outcome, Transient
 from keepalive.core.pace import Pace
 from keepalive.core.plan import Plan
 from keepalive.core.tally import Tally
-from keepalive.core.target import Key, Target
+from keepalive.core.target import Key, Scope, Target
 from keepalive.engine.beat import Beat
 from keepalive.engine.ports import Client, Clock
 
@@ -200,7 +201,11 @@ class Scheduler:
         """Send one attempt and settle it; True when its beat has nothing more to do."""
         target, group = order.target, self._group_of.get(order.target)
         sent_at = self._clock.now()
-        outcome = await self._client.heartbeat(target, timeout=order.timeout)
+        outcome: Outcome
+        try:
+            outcome = await self._client.heartbeat(target, timeout=order.timeout)
+        except Exception as error:  # noqa: BLE001 - a bug in one attempt must not lapse everybody else
+            outcome = Transient(Fault("internal", _place_of(error)), scope=Scope.TARGET)
         if group is None:
             return True
         now = self._clock.now()
@@ -236,3 +241,10 @@ class Scheduler:
     def _tell_all(self, events: list[Event]) -> None:
         for event in events:
             self.tell(event)
+
+
+def _place_of(error: Exception) -> str:
+    """Name an unexpected error and where it was raised; its text might hold a secret."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}: please report it"

@@ -270,3 +270,18 @@ async def test_an_outage_that_never_ends_costs_one_attempt_per_interval_once_lap
     await bench.run(600)
     late = [sent.at for sent in bench.client.sent if sent.at > 60]
     assert len(late) <= 45
+
+
+async def test_a_bug_in_the_client_stays_with_its_target_and_names_its_place() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        if target.script_id == "script-0":
+            raise RuntimeError("a secret")
+        return await accept(target, timeout)
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(3)))
+    await bench.run(100)
+    assert bench.scheduler.tally.counts[Eligibility.ELIGIBLE] == 2
+    failures = bench.told.named("attempt.failed")
+    assert "RuntimeError at answer" in repr(failures[0])
+    assert "a secret" not in repr(failures)
