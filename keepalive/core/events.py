@@ -11,6 +11,9 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Key, Scope, Target
 
+NOTED_ATTEMPT = 3
+"""The attempt of a heartbeat whose failure is told even to those who do not debug."""
+
 
 class Level(StrEnum):
     """How much a person should care."""
@@ -95,13 +98,17 @@ class AttemptFailed(Event):
     """One attempt was not accepted; `outcome` is throttled, denied or transient."""
 
     name: ClassVar[str] = "attempt.failed"
-    _level: ClassVar[Level] = Level.DEBUG
     target: Target
     attempt: int
     hedge: bool
     latency: float
     outcome: str
     fault: Fault
+
+    @property
+    def level(self) -> Level:
+        """Debug; but a heartbeat that fails for the third time is worth a warning, once."""
+        return Level.WARNING if self.attempt == NOTED_ATTEMPT else Level.DEBUG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
