@@ -159,10 +159,12 @@ class RateGroup:
 
     def next_wake(self, now: float) -> float:
         """When `take` or `announce` may have something; infinite for never. Changes with every call."""
-        if self._events:
-            return now
-        wake = min(self._queue.next_at(), self._roster.next_at())
-        return min(wake, self._gates.ready_at(now)) if self._queue else wake
+        return now if self._events else min(self.next_departure(now), self._roster.next_at())
+
+    def next_departure(self, now: float) -> float:
+        """When `take` may have an order; infinite for never."""
+        due_at = self._queue.next_at()
+        return min(due_at, self._gates.ready_at(now)) if self._queue else due_at
 
     def _ready_at(self, hold: Hold, now: float) -> float:
         """The moment at which this target may be tried, the gates of the whole group aside."""

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
 
 from keepalive.emulator.faults import Fault
 from keepalive.errors import ConfigError, ConfigFault
@@ -42,19 +41,23 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
         return _FaultFile.model_validate(tables).faults
     except ValidationError as error:
         lines = text.splitlines()
-        raise ConfigError(tuple(_explain(path, lines, detail) for detail in error.errors())) from None
+        faults = (
+            _explain(path, lines, detail["loc"], detail["type"], detail["msg"]) for detail in error.errors()
+        )
+        raise ConfigError(tuple(faults)) from None
 
 
-def _explain(path: Path, lines: Sequence[str], detail: ErrorDetails) -> ConfigFault:
-    place = detail["loc"]
+def _explain(
+    path: Path, lines: Sequence[str], place: tuple[int | str, ...], kind: str, message: str
+) -> ConfigFault:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     where = f"{path}:{_line(lines, place)}"
-    if detail["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         known = Fault.model_fields if len(place) > 1 else _FaultFile.model_fields
         near = get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"write one of: {', '.join(known)}"
         return ConfigFault(where, key, "unknown key", hint)
-    return ConfigFault(where, key, detail["msg"].removeprefix("Value error, "), "")
+    return ConfigFault(where, key, message.removeprefix("Value error, "), "")
 
 
 def _line(lines: Sequence[str], place: tuple[int | str, ...]) -> int:

@@ -141,7 +141,8 @@ class Scheduler:
         until = self._agenda[0][0] if self._agenda else inf
         if self._draining_since is not None:
             end = self._draining_since + DRAIN_SECONDS
-            if now >= end or (not self.in_flight and until > end):
+            leaves_at = min((group.next_departure(now) for group in self._groups.values()), default=inf)
+            if now >= end or (not self.in_flight and leaves_at > end):
                 return None
             until = min(until, end)
         return max(until, now + SHORTEST_SLEEP)

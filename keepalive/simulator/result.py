@@ -40,6 +40,7 @@ class Lapse:
         start: When its window ran out.
         until: When it was renewed, or the end of the simulation.
         causes: The spells that were on since its last renewal; none means that nobody else is to blame.
+        broken: Whether Cloudflare answered this very target by errors when its window ran out.
         tries: The attempts since its last renewal, the last hundred at most.
     """
 
@@ -48,6 +49,7 @@ class Lapse:
     start: float
     until: float
     causes: tuple[str, ...]
+    broken: bool
     tries: tuple[Try, ...]
 
 
@@ -123,8 +125,8 @@ class Result:
 
     @property
     def preventable(self) -> tuple[Lapse, ...]:
-        """The lapses of targets that were not broken themselves: some service could have prevented them."""
-        return tuple(lapse for lapse in self.lapses if "broken" not in lapse.causes)
+        """The lapses of targets that were not broken themselves just then."""
+        return tuple(lapse for lapse in self.lapses if not lapse.broken)
 
     @property
     def calls(self) -> int:

@@ -92,6 +92,9 @@ class Session:
                         if spell.overlaps(start - self.window, until)
                     )
                 ),
+                broken=any(
+                    isinstance(spell, Broken) and spell.overlaps(start, start) for spell in self.spells
+                ),
                 tries=tries,
             )
             for start, until, tries in self.gaps

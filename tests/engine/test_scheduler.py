@@ -285,3 +285,17 @@ async def test_a_bug_in_the_client_stays_with_its_target_and_names_its_place() -
     failures = bench.told.named("attempt.failed")
     assert "RuntimeError at answer" in repr(failures[0])
     assert "a secret" not in repr(failures)
+
+
+async def test_a_drain_with_nothing_to_send_waits_for_no_lease_to_run_down() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return await (accept if asyncio.get_running_loop().time() < 1 else refuse)(target, timeout)
+
+    bench = Bench(FakeClient(answer))
+    bench.apply(GroupPlan("default", targets(3)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(43)
+    began = bench.clock.now()
+    bench.scheduler.drain("SIGTERM")
+    await running
+    assert bench.clock.now() - began < 1

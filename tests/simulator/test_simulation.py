@@ -57,11 +57,15 @@ def test_what_never_works_is_not_a_lapse_but_never_accepted() -> None:
     assert result.lapses == ()
 
 
-def test_the_lapse_of_a_target_that_broke_could_not_be_prevented() -> None:
+@pytest.mark.parametrize(("length", "preventable"), [(100.0, 0), (40.0, 1)])
+def test_only_the_lapse_of_a_target_that_is_broken_just_then_could_not_be_prevented(
+    length: float, preventable: int
+) -> None:
     broken = fleet(1, 3)[0].targets[1]
-    result = naive(Broken(targets=frozenset({broken}), start=100.0), groups=fleet(1, 3))
+    spell = Broken(targets=frozenset({broken}), start=100.0, length=length)
+    result = naive(spell, Outage(targets=spell.targets, start=spell.end, length=10.0), groups=fleet(1, 3))
     assert [lapse.target for lapse in result.lapses] == [broken]
-    assert result.preventable == ()
+    assert len(result.preventable) == preventable
 
 
 def test_one_seed_gives_one_result() -> None:

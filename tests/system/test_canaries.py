@@ -1,0 +1,155 @@
+"""Secrets are planted everywhere they may stand, and looked for everywhere they may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from benchmarks.daemon import started, until
+from tests.system.commands import ACCOUNT_ID, keepalive, python, write_config
+
+CANARIES = {
+    "token": "canary-token-4fd1c0",
+    "email": "canary-person@example.com",
+    "key": "canary-global-key-77ab",
+    "service": "v1.0-canary-service-key-91",
+}
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Refuse, and quote the request's own headers, as a careless proxy does."""
+    seen = {name: value for name, value in request.headers.items() if "auth" in name.lower()}
+    status = 500 if request.path.endswith("heartbeat") and "Authorization" in request.headers else 403
+    body = {"success": False, "errors": [{"code": 10000, "message": f"refused {json.dumps(seen)}"}]}
+    return web.json_response(body, status=status, headers={"cf-ray": "1-EMU"})
+
+
+@asynccontextmanager
+async def echoing_server() -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", echo)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}/client/v4"
+    finally:
+        await runner.cleanup()
+
+
+def plant(folder: Path, base_url: str) -> Path:
+    """Write a configuration with every scheme; one secret in a file, one in the environment, two plain."""
+    secret = folder / "token"
+    secret.touch(0o600)
+    secret.write_text(CANARIES["token"] + "\n", encoding="utf-8")
+    targets = (
+        f'[[targets]]\ncredential = "{name}"\naccount_id = "{ACCOUNT_ID}"\nscripts = ["api"]\n'
+        for name in ("token", "key", "service")
+    )
+    return write_config(
+        folder,
+        f"""
+[heartbeat]
+window = "3s"
+[cloudflare]
+base_url = "{base_url}"
+[credentials.token]
+api_token_file = "token"
+[credentials.key]
+email = "{CANARIES["email"]}"
+api_key_env = "PLANTED_KEY"
+[credentials.service]
+user_service_key = "{CANARIES["service"]}"
+{"".join(targets)}
+[state]
+path = "{folder / "state" / "state.db"}"
+""",
+    )
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+
+
+def assert_clean(*texts: str) -> None:
+    for name, canary in CANARIES.items():
+        for text in texts:
+            assert canary not in text, f"the {name} got out"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("once", "--log-level", "debug"),
+        ("once", "--json"),
+        ("check",),
+        ("check", "--json"),
+        ("config", "show"),
+    ],
+)
+async def test_no_command_shows_a_secret(tmp_path: Path, command: tuple[str, ...]) -> None:
+    async with echoing_server() as base_url:
+        config = plant(tmp_path, base_url)
+        ran = await keepalive(
+            tmp_path, *command, "--config", str(config), environ={"PLANTED_KEY": CANARIES["key"]}
+        )
+    assert ran.out
+    assert "Traceback" not in ran.err
+    assert_clean(ran.out, ran.err)
+
+
+async def test_a_daemon_at_debug_level_shows_no_secret(tmp_path: Path) -> None:
+    async with echoing_server() as base_url:
+        config = plant(tmp_path, base_url)
+        environ = {"PLANTED_KEY": CANARIES["key"]}
+        async with started(config, "--log-level", "debug", environ=environ) as daemon:
+            await until(lambda: len(daemon.lines("attempt.failed")) > 5)
+            argv = command_line(daemon.pid)
+            code, _ = await daemon.stop()
+        log = daemon.log
+    state = [
+        file.read_bytes().decode(errors="replace")
+        for file in (tmp_path / "state").rglob("*")
+        if file.is_file()
+    ]
+    assert code == 0
+    assert_clean(log, argv, *state)
+
+
+@pytest.mark.parametrize("broken", ["interval = 99", "intervall = 5", "window = true"])
+async def test_a_report_of_faults_shows_no_secret(tmp_path: Path, broken: str) -> None:
+    config = plant(tmp_path, "http://127.0.0.1:9/client/v4")
+    text = config.read_text(encoding="utf-8").replace('window = "3s"', broken)
+    config.write_text(text.replace("user_service_key =", "user_service_kex ="), encoding="utf-8")
+    ran = await keepalive(tmp_path, "run", "--config", str(config), environ={"PLANTED_KEY": CANARIES["key"]})
+    assert ran.code == 78
+    assert_clean(ran.out, ran.err)
+
+
+async def test_a_traceback_shows_no_secret(tmp_path: Path) -> None:
+    """Even a bug, here a stand-in that raises, prints no local variables."""
+    config = plant(tmp_path, "http://127.0.0.1:9/client/v4")
+    program = tmp_path / "broken.py"
+    program.write_text(
+        "import sys\n"
+        "import keepalive.app\n"
+        "from keepalive.cli import main\n"
+        "async def once(configuration, *rest):\n"
+        "    secrets = [each.headers() for each in configuration.credentials.values()]\n"
+        "    raise RuntimeError('a bug')\n"
+        "keepalive.app.once = once\n"
+        f"sys.argv = ['keepalive', 'once', '--config', {str(config)!r}]\n"
+        "main()\n",
+        encoding="utf-8",
+    )
+    ran = await python(tmp_path, str(program), environ={"PLANTED_KEY": CANARIES["key"]})
+    assert ran.code == 70
+    assert "RuntimeError: a bug" in ran.err
+    assert_clean(ran.out, ran.err)

@@ -1,0 +1,90 @@
+"""The daemon where the world around it is broken."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks.daemon import started, until
+from benchmarks.fleet import Fleet
+from keepalive.emulator import Emulator, Fault, FaultKind
+
+FLEET = Fleet(targets=6, factor=7.5)
+"""A window of 6 s in real time, and an interval of 2 s."""
+
+
+async def test_a_full_pipe_on_stderr_delays_no_heartbeat(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        async with (
+            Emulator(
+                FLEET.world(), faults=(Fault(kind=FaultKind.STATUS, status=503, probability=0.9),)
+            ) as emulator,
+            started(
+                FLEET.write(tmp_path, emulator.base_url), "--log-level", "debug", stderr=writer
+            ) as daemon,
+        ):
+            os.set_blocking(writer, False)
+            with suppress(BlockingIOError):  # fill it to the brim; nobody ever reads
+                while True:
+                    os.write(writer, b"x" * 65536)
+            os.set_blocking(writer, True)
+            before = len(emulator.requests)
+            await until(lambda: len(emulator.requests) > before + 60)
+            code, seconds = await daemon.stop()
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (code, seconds < 5) == (0, True)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.BLACK_HOLE, FaultKind.OUTAGE])
+async def test_a_server_that_is_dead_at_the_start_is_tried_until_it_lives(
+    tmp_path: Path, kind: FaultKind
+) -> None:
+    async with (
+        Emulator(FLEET.world(), time_factor=FLEET.factor, faults=(Fault(kind=kind),)) as emulator,
+        started(FLEET.write(tmp_path, emulator.base_url)) as daemon,
+    ):
+        await until(lambda: emulator.connections > 10)
+        emulator.faults.clear()
+        await until(lambda: len(emulator.tallies()) == FLEET.targets)
+        await until(lambda: bool(daemon.lines("daemon.ready")))
+        code, _ = await daemon.stop()
+    assert code == 0
+
+
+@pytest.mark.parametrize("host", ["closed port", "no such host"])
+async def test_without_a_network_it_keeps_trying_says_why_and_ends_in_time(tmp_path: Path, host: str) -> None:
+    if host == "closed port":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            base_url = f"http://127.0.0.1:{free.getsockname()[1]}/client/v4"
+    else:
+        base_url = "https://api.invalid/client/v4"
+    config = FLEET.write(tmp_path, base_url)
+    async with started(config) as daemon:
+        await until(lambda: len(daemon.lines("attempt.failed")) >= 1)
+        warning = daemon.lines("attempt.failed")[0]
+        code, seconds = await daemon.stop()
+    assert (code, seconds < 5) == (0, True)
+    assert warning["level"] == "warning"
+    assert warning["cause"] in ("connect", "dns")
+
+
+async def test_nobody_on_stdout_and_stderr_is_no_reason_to_end(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    async with (
+        Emulator(FLEET.world(), time_factor=FLEET.factor) as emulator,
+        started(FLEET.write(tmp_path, emulator.base_url), stderr=writer) as daemon,
+    ):
+        os.close(reader)
+        os.close(writer)
+        await until(lambda: len(emulator.requests) > 3 * FLEET.targets)
+        code, _ = await daemon.stop()
+    assert code == 0
+    assert all(tally.lapses == 0 for tally in emulator.tallies().values())
