@@ -292,7 +292,7 @@ async def test_a_drain_with_nothing_to_send_waits_for_no_lease_to_run_down() -> 
         return await (accept if asyncio.get_running_loop().time() < 1 else refuse)(target, timeout)
 
     bench = Bench(FakeClient(answer))
-    bench.apply(GroupPlan("default", targets(3)))
+    bench.apply(GroupPlan("default", targets(1)))
     running = asyncio.create_task(bench.scheduler.run())
     await asyncio.sleep(43)
     began = bench.clock.now()
