@@ -57,7 +57,7 @@ def test_what_never_works_is_not_a_lapse_but_never_accepted() -> None:
     assert result.lapses == ()
 
 
-@pytest.mark.parametrize(("length", "preventable"), [(100.0, 0), (40.0, 1)])
+@pytest.mark.parametrize(("length", "preventable"), [(100.0, 0), (30.0, 1)])
 def test_only_the_lapse_of_a_target_that_is_broken_just_then_could_not_be_prevented(
     length: float, preventable: int
 ) -> None:
