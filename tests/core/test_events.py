@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from keepalive.core import events
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import EligibilityChanged, Level, SuspendDetected
+from keepalive.core.events import AttemptFailed, EligibilityChanged, Level, SuspendDetected
+from keepalive.core.outcome import Fault
 from tests.core.stage import fleet
 
 DOCUMENTED = {
@@ -65,6 +66,21 @@ def test_a_change_is_as_loud_as_what_the_target_has_become(state: Eligibility | 
     )
 
     assert change.level is level
+
+
+@given(st.integers(1, 20))
+def test_a_heartbeat_that_keeps_failing_is_worth_one_warning(attempt: int) -> None:
+    failed = AttemptFailed(
+        at=1.0,
+        target=fleet(1)[0],
+        attempt=attempt,
+        hedge=False,
+        latency=0.1,
+        outcome="transient",
+        fault=Fault("reset"),
+    )
+
+    assert failed.level is (Level.WARNING if attempt == 3 else Level.DEBUG)
 
 
 @given(st.floats(allow_nan=False))

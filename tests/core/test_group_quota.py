@@ -7,15 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import GroupStretched, GroupThrottled, TargetRefused
+from keepalive.core.events import EligibilityChanged, GroupStretched, GroupThrottled, TargetRefused
 from keepalive.core.group import RateGroup
 from keepalive.core.outcome import Accepted, Attempt, Headroom, Order, Transient
-from keepalive.core.plan import Quota
+from keepalive.core.plan import Policy, Quota
 from tests.core.stage import (
     HUNG,
     NOT_JSON,
     RESET,
     START,
+    UNAVAILABLE,
     Answer,
     Reply,
     Sent,
@@ -256,3 +257,28 @@ def test_the_share_holds_even_when_everything_hangs() -> None:
     moments = stage.moments()
     assert max(sum(at <= other < at + 60 for other in moments) for at in moments) <= 90
     assert len(moments) > 300
+
+
+def test_targets_that_fail_without_end_leave_the_others_their_part_of_the_share() -> None:
+    broken = set(fleet(10))
+    stage = Stage(planned(fleet(42)))
+    stage.play(400)
+    stage.answer = lambda order, at: Reply(UNAVAILABLE if order.target in broken else Accepted())
+    stage.play(600)
+
+    lapsed = {told.target for told in stage.told(EligibilityChanged) if told.to_state is Eligibility.LAPSED}
+    assert lapsed == broken
+
+
+@pytest.mark.parametrize("quota", [Quota(requests=4, period=1), Quota(requests=20, period=300)])
+def test_a_target_that_failed_long_is_tried_again_however_small_the_quota(quota: Quota) -> None:
+    policy = Policy(window=600, interval=200)
+    stage = Stage(planned(fleet(2), policy, quota))
+    stage.play(400)
+    stage.answer = lambda order, at: Reply(UNAVAILABLE if order.target == fleet(1)[0] else Accepted())
+    stage.play(2000)
+    stage.answer = lambda order, at: Reply()
+
+    stage.play(600)
+
+    assert stage.tally.counts[Eligibility.ELIGIBLE] == 2
