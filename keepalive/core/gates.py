@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from keepalive.core.breaker import Breaker, Breakers
 from keepalive.core.budget import Budget
@@ -22,7 +23,7 @@ class Gates:
     which targets suffered and may come back.
     """
 
-    __slots__ = ("_group", "_ramp", "_tell", "_trail", "answer_time", "breakers", "budget")
+    __slots__ = ("_group", "_ramp", "_tell", "_trail", "answer_time", "breakers", "budget", "window")
 
     def __init__(self, group: str, tell: Callable[[Event], None]) -> None:
         self._group = group
@@ -32,6 +33,7 @@ class Gates:
         self.answer_time = AnswerTime()
         self.breakers = Breakers()
         self.budget = Budget(Quota())
+        self.window = inf
 
     @property
     def probing(self) -> bool:
@@ -157,7 +159,7 @@ class Gates:
         return [key]
 
     def _open(self, key: Key, scope: Scope, fault: Fault, now: float) -> Breaker:
-        breaker = self.breakers[key] = Breaker(scope, fault, now)
+        breaker = self.breakers[key] = Breaker(scope, fault, now, self.window)
         self._tell(BreakerOpened(at=now, rate_group=self._group, scope=scope, key=key, fault=fault))
         return breaker
 

@@ -101,7 +101,7 @@ class RateGroup:
             else:
                 hold.rank = rank
         self._gates.close_unused(lambda key: bool(self._roster.under(key)), now)
-        self._queue.window = plan.policy.window
+        self._queue.window = self._gates.window = plan.policy.window
         self._roster.rewatch(plan.policy.window, now)
         self._pace(admission.interval, now)
         for hold in self._roster:

@@ -24,11 +24,13 @@ class Ledger:
 
     def _advance(self, now: float) -> None:
         index = int(now / self._slot)
+        if index <= self._head:
+            return
         size = len(self._counts)
         for step in range(max(self._head + 1, index - size + 1), index + 1):
             self._total -= self._counts[step % size]
             self._counts[step % size] = 0
-        self._head = max(self._head, index)
+        self._head = index
 
     def count(self, now: float) -> int:
         """Calls that count at `now`."""

@@ -3,12 +3,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepalive.core.breaker import CONFIRMED_AFTER, LONGEST_PROBE, ORIGIN_PROBE, Breaker, Breakers
+from keepalive.core.breaker import CONFIRMED_AFTER, EARLY_PROBES, LATE_PROBES, ORIGIN_PROBE, Breaker, Breakers
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Scope, Target
 from tests.core.stage import ACCOUNT
 
 FAULT = Fault("authentication")
+WINDOW = 45.0
 NARROW = [Scope.CREDENTIAL, Scope.ACCOUNT, Scope.TARGET]
 
 
@@ -25,7 +26,7 @@ def probes(breaker: Breaker, until: float, round_trip: float) -> list[float]:
 
 @given(st.floats(0, 5))
 def test_an_origin_is_probed_once_a_second_even_while_probes_hang(round_trip: float) -> None:
-    breaker, now, sent = Breaker(Scope.ORIGIN, FAULT, 0.0), 0.0, list[float]()
+    breaker, now, sent = Breaker(Scope.ORIGIN, FAULT, 0.0, WINDOW), 0.0, list[float]()
     for _ in range(20):
         now = breaker.ready_at(now)
         breaker.charge(now)
@@ -36,26 +37,28 @@ def test_an_origin_is_probed_once_a_second_even_while_probes_hang(round_trip: fl
 
 @given(st.sampled_from(NARROW), st.floats(0.001, 5))
 def test_what_stays_refused_is_probed_ever_more_seldom_but_for_ever(scope: Scope, round_trip: float) -> None:
-    sent = probes(Breaker(scope, FAULT, 0.0), 10_000.0, round_trip)
+    sent = probes(Breaker(scope, FAULT, 0.0, WINDOW), 10_000.0, round_trip)
 
     gaps = [round(later - earlier, 6) for earlier, later in pairwise(sent)]
     assert gaps == sorted(gaps)
     assert gaps[0] >= 1
-    assert gaps[-1] == max(gaps) == LONGEST_PROBE
+    assert gaps[-1] == max(gaps) == LATE_PROBES[-1]
 
 
 @given(st.sampled_from(NARROW), st.floats(0.001, 0.9))
-def test_a_passing_refusal_is_probed_often_enough_to_be_outlived_by_the_lease(
+def test_a_refusal_is_probed_every_few_seconds_while_a_lease_under_it_may_last(
     scope: Scope, round_trip: float
 ) -> None:
-    sent = probes(Breaker(scope, FAULT, 0.0), 45.0, round_trip)
+    sent = probes(Breaker(scope, FAULT, 0.0, WINDOW), 120.0, round_trip)
 
-    assert len(sent) >= 5
+    early = [at for at in sent if at < WINDOW]
+    assert all(later - sooner <= EARLY_PROBES[-1] + 1e-6 for sooner, later in pairwise([0.0, *early]))
+    assert len(sent) <= len(early) + 2
 
 
 @given(st.sampled_from(NARROW))
 def test_a_refusal_is_believed_after_three_in_a_row(scope: Scope) -> None:
-    breaker = Breaker(scope, FAULT, 0.0)
+    breaker = Breaker(scope, FAULT, 0.0, WINDOW)
     for count in range(2, CONFIRMED_AFTER + 1):
         assert not breaker.confirmed
         assert breaker.repeat(FAULT, count, count + 0.1)
@@ -66,7 +69,7 @@ def test_a_refusal_is_believed_after_three_in_a_row(scope: Scope) -> None:
 
 @given(st.lists(st.floats(0, 9.9), max_size=20))
 def test_refusals_that_were_under_way_when_the_last_came_back_do_not_count(sent: list[float]) -> None:
-    breaker = Breaker(Scope.CREDENTIAL, FAULT, 10.0)
+    breaker = Breaker(Scope.CREDENTIAL, FAULT, 10.0, WINDOW)
 
     for sent_at in sent:
         assert not breaker.repeat(Fault("other"), sent_at, 11.0)
@@ -76,7 +79,7 @@ def test_refusals_that_were_under_way_when_the_last_came_back_do_not_count(sent:
 
 
 def test_an_origin_refuses_nobody() -> None:
-    breaker = Breaker(Scope.ORIGIN, FAULT, 0.0)
+    breaker = Breaker(Scope.ORIGIN, FAULT, 0.0, WINDOW)
     for moment in range(1, 10):
         breaker.repeat(FAULT, moment, moment)
 
@@ -84,7 +87,7 @@ def test_an_origin_refuses_nobody() -> None:
 
 
 def test_it_keeps_the_last_fault() -> None:
-    breaker, last = Breaker(Scope.TARGET, FAULT, 0.0), Fault("not_found")
+    breaker, last = Breaker(Scope.TARGET, FAULT, 0.0, WINDOW), Fault("not_found")
 
     breaker.repeat(last, 1.0, 1.1)
 
@@ -103,7 +106,7 @@ def test_a_target_waits_for_the_last_of_the_breakers_it_stands_under_and_for_no_
 ) -> None:
     breakers = Breakers()
     for key, at in opened.items():
-        breakers[key] = Breaker(Scope(len(key)), FAULT, at)
+        breakers[key] = Breaker(Scope(len(key)), FAULT, at, WINDOW)
     own = [at for key, at in opened.items() if key and target[: len(key)] == key]
 
     assert breakers.ready_at(target, 0.0) == max((at + ORIGIN_PROBE for at in own), default=0.0)
@@ -116,7 +119,7 @@ def test_a_target_is_denied_by_a_believed_breaker_above_it_only(
 ) -> None:
     breakers = Breakers()
     for key, believed in opened.items():
-        breaker = breakers[key] = Breaker(Scope(len(key)), FAULT, 0.0)
+        breaker = breakers[key] = Breaker(Scope(len(key)), FAULT, 0.0, WINDOW)
         for moment in range(1, 3 if believed else 1):
             breaker.repeat(FAULT, moment, moment)
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from benchmarks.daemon import started, until
+from benchmarks.daemon import started, surroundings, until
 from benchmarks.fleet import Fleet
 from keepalive.emulator import Emulator, Fault, FaultKind
 
 FLEET = Fleet(targets=6, factor=7.5)
 """A window of 6 s in real time, and an interval of 2 s."""
 
+BUSY = Fleet(targets=30, factor=7.5)
+"""The same with a log line at debug level every 70 ms."""
+
 
 async def test_a_full_pipe_on_stderr_delays_no_heartbeat(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     try:
         async with (
-            Emulator(
-                FLEET.world(), faults=(Fault(kind=FaultKind.STATUS, status=503, probability=0.9),)
-            ) as emulator,
-            started(
-                FLEET.write(tmp_path, emulator.base_url), "--log-level", "debug", stderr=writer
-            ) as daemon,
+            Emulator(BUSY.world(), time_factor=BUSY.factor) as emulator,
+            started(BUSY.write(tmp_path, emulator.base_url), "--log-level", "debug", stderr=writer) as daemon,
         ):
             os.set_blocking(writer, False)
             with suppress(BlockingIOError):  # fill it to the brim; nobody ever reads
@@ -34,12 +35,14 @@ async def test_a_full_pipe_on_stderr_delays_no_heartbeat(tmp_path: Path) -> None
                     os.write(writer, b"x" * 65536)
             os.set_blocking(writer, True)
             before = len(emulator.requests)
-            await until(lambda: len(emulator.requests) > before + 60)
+            await until(lambda: len(emulator.requests) > before + 2 * BUSY.targets)
             code, seconds = await daemon.stop()
+            lapses = sum(tally.lapses for tally in emulator.tallies().values())
     finally:
         os.close(reader)
         os.close(writer)
     assert (code, seconds < 5) == (0, True)
+    assert lapses == 0
 
 
 @pytest.mark.parametrize("kind", [FaultKind.BLACK_HOLE, FaultKind.OUTAGE])
@@ -87,4 +90,29 @@ async def test_nobody_on_stdout_and_stderr_is_no_reason_to_end(tmp_path: Path) -
         await until(lambda: len(emulator.requests) > 3 * FLEET.targets)
         code, _ = await daemon.stop()
     assert code == 0
+    assert all(tally.lapses == 0 for tally in emulator.tallies().values())
+
+
+@pytest.mark.xfail(reason="a socket gets the number of a closed stderr, and the log with it")
+async def test_closed_descriptors_are_no_reason_to_end_and_no_log_line_goes_astray(tmp_path: Path) -> None:
+    """A number that is free is given to the next socket; a log that wrote to it would spoil requests."""
+    async with Emulator(FLEET.world(), time_factor=FLEET.factor) as emulator:
+        config = FLEET.write(tmp_path, emulator.base_url)
+        process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "keepalive"),
+            *("run", "--log-level", "debug", "--config", str(config)),
+            cwd=tmp_path,
+            env=surroundings(tmp_path),
+        )
+        try:
+            await until(lambda: len(emulator.requests) > 4 * FLEET.targets)
+            process.terminate()
+            async with asyncio.timeout(5):
+                code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert code == 0
+    assert all(request.accepted for request in emulator.requests)
     assert all(tally.lapses == 0 for tally in emulator.tallies().values())
