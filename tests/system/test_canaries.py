@@ -20,31 +20,44 @@ CANARIES = {
     "service": "v1.0-canary-service-key-91",
 }
 
-SCHEMES = {"token", "key", "service"}
 
+class EchoingServer:
+    """Refuses everything and quotes the request's own headers, as a careless proxy does.
 
-async def echo(request: web.Request) -> web.Response:
-    """Refuse, and quote the request's own headers, as a careless proxy does."""
-    seen = {name: value for name, value in request.headers.items() if "auth" in name.lower()}
-    if "Authorization" in request.headers and request.path.endswith("heartbeat"):
-        status = 500
-    else:
-        status = 401 if "X-Auth-Key" in request.headers else 403
-    body = {"success": False, "errors": [{"code": 10000, "message": f"refused {json.dumps(seen)}"}]}
-    return web.json_response(body, status=status, headers={"cf-ray": "1-EMU"})
+    Attributes:
+        base_url: Where it listens.
+        quoted: The secrets that it has sent back so far, by the name of their canary.
+    """
+
+    def __init__(self) -> None:
+        self.base_url = ""
+        self.quoted: set[str] = set()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Refuse in the way of each scheme: a failing server, an unknown key, a missing permission."""
+        seen = {name: value for name, value in request.headers.items() if "auth" in name.lower()}
+        if "Authorization" in seen and request.path.endswith("heartbeat"):
+            status = 500
+        else:
+            status = 401 if "X-Auth-Key" in seen else 403
+        text = json.dumps(seen)
+        self.quoted.update(name for name, canary in CANARIES.items() if canary in text)
+        body = {"success": False, "errors": [{"code": 10000, "message": f"refused {text}"}]}
+        return web.json_response(body, status=status, headers={"cf-ray": "1-EMU"})
 
 
 @asynccontextmanager
-async def echoing_server() -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", echo)
+async def echoing_server() -> AsyncIterator[EchoingServer]:
+    server, app = EchoingServer(), web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}/client/v4"
+        server.base_url = f"http://{host}:{port}/client/v4"
+        yield server
     finally:
         await runner.cleanup()
 
@@ -56,7 +69,7 @@ def plant(folder: Path, base_url: str) -> Path:
     secret.write_text(CANARIES["token"] + "\n", encoding="utf-8")
     targets = (
         f'[[targets]]\ncredential = "{name}"\naccount_id = "{ACCOUNT_ID}"\nscripts = ["api"]\n'
-        for name in sorted(SCHEMES)
+        for name in ("token", "key", "service")
     )
     return write_config(
         folder,
@@ -65,6 +78,8 @@ def plant(folder: Path, base_url: str) -> Path:
 window = "2s"
 [cloudflare]
 base_url = "{base_url}"
+[rate_groups.default]
+requests = 100_000
 [credentials.token]
 api_token_file = "token"
 [credentials.key]
@@ -101,21 +116,23 @@ def assert_clean(*texts: str) -> None:
     ],
 )
 async def test_no_command_shows_a_secret(tmp_path: Path, command: tuple[str, ...]) -> None:
-    async with echoing_server() as base_url:
-        config = plant(tmp_path, base_url)
+    async with echoing_server() as server:
+        config = plant(tmp_path, server.base_url)
         ran = await keepalive(
             tmp_path, *command, "--config", str(config), environ={"PLANTED_KEY": CANARIES["key"]}
         )
+    assert command[0] != "once" or server.quoted == CANARIES.keys()
     assert ran.out
     assert "Traceback" not in ran.err
     assert_clean(ran.out, ran.err)
 
 
 async def test_a_daemon_at_debug_level_shows_no_secret(tmp_path: Path) -> None:
-    async with echoing_server() as base_url:
-        config = plant(tmp_path, base_url)
+    async with echoing_server() as server:
+        config = plant(tmp_path, server.base_url)
         environ = {"PLANTED_KEY": CANARIES["key"]}
         async with started(config, "--log-level", "debug", environ=environ) as daemon:
+            await until(lambda: server.quoted == CANARIES.keys())
             await until(lambda: bool(daemon.lines("credential.denied")))
             argv = command_line(daemon.pid)
             code, _ = await daemon.stop()
@@ -126,6 +143,7 @@ async def test_a_daemon_at_debug_level_shows_no_secret(tmp_path: Path) -> None:
         if file.is_file()
     ]
     assert code == 0
+    assert "refused" in log  # it quotes the server's words, but not the secrets in them
     assert_clean(log, argv, *state)
 
 
