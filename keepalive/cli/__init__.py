@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -96,6 +97,7 @@ def _keepalive(
 
 def main() -> None:
     """Run the command line. An expected error is one message and an exit code, never a traceback."""
+    _open_standard_streams()
     try:
         app(prog_name="keepalive")
     except KeepaliveError as error:
@@ -105,6 +107,15 @@ def main() -> None:
         traceback.print_exc()
         typer.echo("keepalive: this is a bug in keepalive; please report the lines above", err=True)
         sys.exit(_SOFTWARE_FAULT)
+
+
+def _open_standard_streams() -> None:
+    """Open what was closed of stdin, stdout and stderr on nothing: else a socket gets the number of the log."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _tell(error: KeepaliveError) -> None:

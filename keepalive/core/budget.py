@@ -40,6 +40,10 @@ class Gate(Protocol):
         ...
 
 
+def _spare(quota: Quota) -> float:
+    return max(1.0, quota.allowed * (1 - PLANNED_SHARE))
+
+
 class Budget:
     """The calls that one rate group may send: its ledger, what the replies say of the quota, and 429s.
 
@@ -64,7 +68,7 @@ class Budget:
 
     def __init__(self, quota: Quota) -> None:
         self.ledger = Ledger(quota.allowed, quota.period)
-        self.spare = Ledger(quota.allowed * (1 - PLANNED_SHARE), quota.period)
+        self.spare = Ledger(_spare(quota), quota.period)
         self.rate = quota.rate
         self.silent_until = -inf
         self._silenced_at = -inf
@@ -78,12 +82,12 @@ class Budget:
         self.rate = quota.rate
         if quota.period == self.ledger.period:
             self.ledger.limit = quota.allowed
-            self.spare.limit = quota.allowed * (1 - PLANNED_SHARE)
+            self.spare.limit = _spare(quota)
             return
         calls = self.ledger.save(now)
         self.ledger = Ledger(quota.allowed, quota.period)
         self.ledger.restore(calls)
-        self.spare = Ledger(quota.allowed * (1 - PLANNED_SHARE), quota.period)
+        self.spare = Ledger(_spare(quota), quota.period)
 
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""

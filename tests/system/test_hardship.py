@@ -93,7 +93,6 @@ async def test_nobody_on_stdout_and_stderr_is_no_reason_to_end(tmp_path: Path) -
     assert all(tally.lapses == 0 for tally in emulator.tallies().values())
 
 
-@pytest.mark.xfail(reason="a socket gets the number of a closed stderr, and the log with it")
 async def test_closed_descriptors_are_no_reason_to_end_and_no_log_line_goes_astray(tmp_path: Path) -> None:
     """A number that is free is given to the next socket; a log that wrote to it would spoil requests."""
     async with Emulator(FLEET.world(), time_factor=FLEET.factor) as emulator:
