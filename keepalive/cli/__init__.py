@@ -110,12 +110,13 @@ def main() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open what was closed of stdin, stdout and stderr on nothing: else a socket gets the number of the log."""
-    for descriptor in range(3):
+    """Open on nothing what was closed of stdin, stdout and stderr: else a socket gets the log's number."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r"))
 
 
 def _tell(error: KeepaliveError) -> None:
