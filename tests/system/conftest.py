@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that need a timeout of their own: the longest must not be what all wait for."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
