@@ -47,13 +47,13 @@ def drain(_seed: int, _minutes: float, command: str) -> Report:
     """Time the exit on SIGTERM, under three loads."""
     fleet = Fleet()
     figures: list[Figure] = []
-    codes: set[int] = set()
+    failed = 0
     for load, faults in LOADS.items():
         runs = []
         for run in range(RUNS):
             with TemporaryDirectory() as folder:
                 runs.append(asyncio.run(ended(fleet, faults, 0.3 * run, Path(folder))))
-        codes.update(one.code for one in runs)
+        failed += sum(one.code != 0 for one in runs)
         slowest = max(one.seconds for one in runs)
         flights = max(one.in_flight for one in runs)
         figures.append(Figure(f"{load}: slowest exit", slowest, "s", most=5.0, digits=2))
@@ -64,5 +64,5 @@ def drain(_seed: int, _minutes: float, command: str) -> Report:
             f"{fleet.targets} targets over {fleet.users} rate groups; SIGTERM, {RUNS} times for each load."
         ),
         command=command,
-        figures=(*figures, Figure("worst exit code", max(codes, key=abs), least=0, most=0)),
+        figures=(*figures, Figure("runs that did not end with 0", failed, most=0)),
     )
