@@ -61,7 +61,7 @@ _CODES = {
     ),
     10000: _Meaning(
         "authentication",
-        f"the token is wrong, expired or revoked, or lacks a permission: {_PERMISSION}",
+        f"the credential is wrong, expired or revoked, or lacks a permission: {_PERMISSION}",
     ),
     10007: _Meaning("unknown_script", _SCRIPT),
     10090: _Meaning("unknown_script", _SCRIPT),

@@ -10,15 +10,17 @@ class Pace:
     """A gate that spreads attempts evenly; no second ever holds more than `limit` of them.
 
     A crowd that left at one moment would also open a connection each; spread over a second, most of it
-    finds one that is free again.
+    finds one that is free again. The first `limit` attempts, for which none is open yet, leave at half
+    the pace.
     """
 
-    __slots__ = ("_gap", "_next_at")
+    __slots__ = ("_cold", "_gap", "_next_at")
 
     def __init__(self, limit: float) -> None:
         """Make it ready for `limit` attempts per second, at least 1."""
         self._gap = (1 + BURST_SECONDS) / max(1.0, limit - 1)
         self._next_at = 0.0
+        self._cold = limit
 
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""
@@ -26,4 +28,6 @@ class Pace:
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""
-        self._next_at = max(now, self._next_at) + self._gap
+        gap = self._gap if self._cold <= 0 else 2 * self._gap
+        self._cold -= 1
+        self._next_at = max(now, self._next_at) + gap

@@ -22,7 +22,15 @@ def test_whoever_comes_when_it_is_ready_gets_nearly_the_whole_limit(limit: int) 
         pace.charge(now)
         sent += 1
         now = pace.ready_at(now)
-    assert sent >= 10 * (limit - 1) / (1 + BURST_SECONDS) - 1
+    assert sent >= 9 * (limit - 1) / (1 + BURST_SECONDS) - 1
+
+
+def test_the_first_attempts_leave_at_half_the_pace() -> None:
+    pace, now = Pace(200), 5.0
+    for _ in range(100):
+        pace.charge(now)
+        now = pace.ready_at(now)
+    assert 0.9 < now - 5 < 1.1
 
 
 def test_a_crowd_does_not_leave_at_one_moment() -> None:
