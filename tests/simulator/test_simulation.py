@@ -124,13 +124,13 @@ def test_a_suspend_stops_the_machine_and_hastens_everybody_afterwards() -> None:
         name="suspend",
         seed=1,
         groups=fleet(1, 3),
-        spells=(Suspend(start=105.01, length=60.0),),
+        spells=(Suspend(start=105.05, length=60.0),),
         duration=200.0,
     )
     result = Simulation(scenario, group).play()
-    assert groups[0].hastened == [165.01]
+    assert groups[0].hastened == [165.05]
     assert [round(lapse.start) for lapse in result.lapses] == [150, 150, 150]
-    assert all(165.01 < lapse.until < 165.5 for lapse in result.lapses)
+    assert all(165.05 < lapse.until < 165.5 for lapse in result.lapses)
     assert {cause for lapse in result.lapses for cause in lapse.causes} == {"suspend"}
     assert {lapse.tries[0].ending for lapse in result.lapses} <= {"under_way", "reset"}
     assert result.false_claims == ()
@@ -143,12 +143,12 @@ def test_a_crash_forgets_everything_but_what_already_left() -> None:
         made.append(name)
         return NaiveGroup(name)
 
-    crash = Crash(start=105.01, length=50.0)
+    crash = Crash(start=105.05, length=50.0)
     scenario = Scenario(name="crash", seed=1, groups=fleet(1, 3), spells=(crash,), duration=200.0)
     result = Simulation(scenario, group).play()
     assert made == ["group0", "group0"]
     assert [round(lapse.start) for lapse in result.lapses] == [150, 150, 150]
-    assert all(155.01 < lapse.until < 155.5 for lapse in result.lapses)
+    assert all(155.05 < lapse.until < 155.5 for lapse in result.lapses)
     assert result.false_claims == ()
 
 
