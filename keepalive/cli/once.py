@@ -107,8 +107,12 @@ class Standings:
         return self.of.setdefault(target, Standing(target))
 
     def _print(self, standing: Standing) -> None:
-        if not self.quiet:
+        if self.quiet:
+            return
+        try:
             typer.echo(str(standing))
+        except OSError:  # nobody reads any more; the others still get their heartbeat
+            self.quiet = True
 
 
 def once(

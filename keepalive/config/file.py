@@ -96,7 +96,7 @@ def read_file(found: Found, cwd: Path) -> Layer:
         raise ConfigError((ConfigFault(name, "", f"the configuration {error}", hint),)) from None
     try:
         tree = tomllib.loads(document)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits raises a plain one
         raise ConfigError((_broken_toml(name, document, str(error)),)) from None
     except RecursionError:
         fault = ConfigFault(name, "", "lists or tables are nested too deeply", "write them flat")
