@@ -99,6 +99,9 @@ def load(
     targets = read_targets(settings.targets, names, cwd, report)
     if sources.complete:
         _check_something_to_do(settings, names, report)
+    if settings.targets and not targets and not report.faults:
+        hint = "give at least one of its files a row: account_id,script"
+        report.fault(("targets",), "nothing to keep alive: the files of the targets hold none", hint)
     report.conclude()
     return Configuration(
         settings=settings,

@@ -46,11 +46,12 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT for as long as this is entered."""
+        """Stop on SIGTERM and SIGINT, and outlive SIGHUP, for as long as this is entered."""
         loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT)
-        for signum in caught:
+        caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        for signum in caught[:2]:
             loop.add_signal_handler(signum, self.stop, signum.name)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a terminal that closes must lapse nobody
         try:
             yield
         finally:

@@ -201,7 +201,13 @@ class TestFleetFile:
             folder, content, PROD + TARGETS + self.TEXT[len(PROD) :]
         )
 
-    def test_an_empty_fleet_is_a_warning(self, folder: Folder) -> None:
+    def test_an_empty_fleet_beside_other_targets_is_a_warning(self, folder: Folder) -> None:
         folder.write("f.csv", "account_id,script\n")
-        (warning,) = folder.read(self.TEXT).warnings
+        more = f'{self.TEXT}[[targets]]\naccount_id = "{"0" * 31}1"\nscripts = ["api"]\n'
+        (warning,) = folder.read(more).warnings
         assert "lists no targets" in warning.found
+
+    def test_nothing_but_an_empty_fleet_is_a_fault(self, folder: Folder) -> None:
+        folder.write("f.csv", "account_id,script\n")
+        (fault,) = folder.faults(self.TEXT)
+        assert "nothing to keep alive" in fault

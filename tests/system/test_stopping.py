@@ -72,3 +72,16 @@ async def test_a_broken_configuration_ends_it_with_78_and_nothing_sent(tmp_path:
     assert "did you mean `interval`?" in ran.err
     assert "Traceback" not in ran.err
     assert emulator.connections == 0
+
+
+async def test_a_terminal_that_closes_ends_nobody(tmp_path: Path) -> None:
+    async with (
+        Emulator(FLEET.world(), time_factor=FLEET.factor) as emulator,
+        started(FLEET.write(tmp_path, emulator.base_url)) as daemon,
+    ):
+        await until(lambda: len(emulator.tallies()) == FLEET.targets)
+        daemon.send(signal.SIGHUP)
+        before = len(emulator.requests)
+        await until(lambda: len(emulator.requests) > before + FLEET.targets)
+        code, _ = await daemon.stop()
+    assert code == 0
