@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 from keepalive.cli.options import Options, warn
@@ -18,6 +19,8 @@ def run(options: Options) -> None:
 
     Example: keepalive run --config /etc/keepalive/keepalive.toml
     """
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _leave)
     configuration = options.read()
     warn(configuration)
 
@@ -38,3 +41,8 @@ def run(options: Options) -> None:
         os._exit(code)
 
     asyncio.run(main())
+
+
+def _leave(_signum: int, _frame: object) -> None:
+    """End at once, until the supervisor listens: nothing has been sent yet that a drain could finish."""
+    os._exit(0)
