@@ -292,6 +292,30 @@ def test_a_lapsed_target_gets_one_attempt_per_interval_and_no_hedge() -> None:
         assert all(later - earlier >= 13.5 for earlier, later in pairwise(moments))
 
 
+def test_a_target_that_lapses_while_an_attempt_is_in_flight_is_not_hedged() -> None:
+    stage = Stage(planned(fleet(1)), u=0.9)
+    stage.play(1)
+    stage.answer = lambda order, at: Reply(NOT_JSON) if at < START + 44 else Reply(HUNG, order.timeout)
+    stage.play(60)
+
+    (renewed,) = [told.at - told.latency for told in stage.told(HeartbeatAccepted)]
+    hung = [sent.at for sent in stage.sent if sent.at >= START + 44]
+    assert hung[0] < renewed + 45
+    assert hung[1] >= hung[0] + 5
+
+
+def test_an_attempt_that_waits_for_the_budget_keeps_its_place_when_another_fails() -> None:
+    stage = Stage(planned(fleet(1)), lambda order, at: Reply(RESET, 4.0))
+    stage.group.budget.ledger.charge(START, calls=1057)
+    stage.play(2)
+    stage.group.budget.ledger.charge(stage.now, calls=22)
+
+    stage.play(3)
+
+    assert stage.moments() == [0.0]
+    assert stage.group.due_at(api) == START + 3
+
+
 def test_lapsed_targets_are_tried_for_ever_and_come_back() -> None:
     stage = Stage(planned(fleet(3)))
     stage.play(30)

@@ -266,6 +266,53 @@ def test_a_narrow_refusal_proves_that_the_wider_ones_are_over() -> None:
     assert stage.tally.counts[Eligibility.DENIED] == 1
 
 
+def test_narrow_refusals_alone_show_that_the_credential_is_accepted_again() -> None:
+    stage = Stage(planned(fleet(3)), always(denied(Scope.CREDENTIAL)))
+    stage.play(30)
+    stage.answer = always(denied(Scope.TARGET))
+    stage.play(200)
+
+    assert ("prod",) in {told.key for told in stage.told(BreakerClosed)}
+    assert {sent.target for sent in stage.sent if sent.at > START + 30} == set(fleet(3))
+
+
+def test_everyone_that_is_denied_with_its_credential_is_told_why() -> None:
+    stage = Stage(planned(fleet(5)), always(denied(Scope.CREDENTIAL)))
+    stage.play(30)
+
+    told = [event for event in stage.told(EligibilityChanged) if event.to_state is Eligibility.DENIED]
+    assert len(told) == 5
+    assert {event.fault.cause if event.fault else "" for event in told} == {"authentication"}
+
+
+def test_the_lapsed_do_not_wait_out_their_interval_when_the_origin_comes_back() -> None:
+    stage = Stage(planned(fleet(12)))
+    stage.play(60)
+    stage.answer = always(RESET)
+    stage.play(90)
+    assert stage.tally.counts[Eligibility.LAPSED] == 12
+    stage.answer = healthy
+
+    back = stage.play(20)[0].at
+    renewed = [told.at for told in stage.told(HeartbeatAccepted) if told.at > back]
+
+    assert len({told.target for told in stage.told(HeartbeatAccepted) if told.at > back}) == 12
+    assert renewed[11] < back + 3
+
+
+def test_after_an_outage_a_further_fault_is_retried_as_soon_as_a_first_one() -> None:
+    stage = Stage(planned(fleet(6)), u=0.9)
+    stage.play(60)
+    stage.answer = always(RESET)
+    stage.play(20)
+    stage.answer = lambda order, at: Reply(UNAVAILABLE) if order.target == api else Reply()
+    stage.play(10)
+
+    back = next(told.at for told in stage.told(BreakerClosed))
+    retries = [sent.at for sent in stage.sent if sent.target == api and sent.at >= back]
+    assert retries[1] - retries[0] <= 0.1 + 0.45 + 1e-6
+
+
 def test_narrow_faults_never_open_a_wider_breaker() -> None:
     stage = Stage(planned(fleet(42)), always(denied(Scope.TARGET)))
     stage.play(120)

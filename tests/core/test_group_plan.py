@@ -158,6 +158,18 @@ def test_a_finite_interval_wakes_those_that_rested() -> None:
     assert stage.group.due_at(api) == START + 15
 
 
+def test_a_finite_interval_wakes_those_that_gave_up_before_they_were_ever_renewed() -> None:
+    stage = Stage(planned(fleet(1), Policy(interval=inf)), lambda order, at: Reply(NOT_JSON))
+    stage.play(60)
+    assert stage.group.due_at(api) == inf
+    stage.answer = healthy
+
+    stage.group.apply(planned(fleet(1)), stage.now)
+    stage.play(1)
+
+    assert stage.tally.counts[Eligibility.ELIGIBLE] == 1
+
+
 def test_another_pace_by_configuration_is_no_stretch() -> None:
     stage = Stage(planned(fleet(63)))
     stage.play(5)
@@ -244,6 +256,16 @@ def test_a_drain_retries_and_hedges_nothing() -> None:
     sent = stage.play(60)
 
     assert len({sent.target for sent in sent}) == len(sent)
+
+
+def test_a_drain_sends_no_hedge_that_is_due_at_that_moment() -> None:
+    stage = Stage(planned(fleet(1)), hanging)
+    stage.play(2.9)
+    stage.now = START + 3
+
+    stage.group.drain(stage.now)
+
+    assert stage.play(1) == []
 
 
 def test_a_drain_obeys_the_silence_of_a_429() -> None:

@@ -108,6 +108,7 @@ def test_an_armed_target_is_handed_out_exactly_once_at_its_last_moment(
         while queue and len(handed) < 2:
             hold = queue.pop_least_failed() if least_failed else queue.pop(now)
             assert hold.rank not in handed
+            assert not hold.ticket
             assert wanted.pop(hold.rank) <= now
             handed.add(hold.rank)
         if len(handed) < 2:

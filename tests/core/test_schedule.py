@@ -71,6 +71,17 @@ def test_a_steady_answer_time_is_learnt(seconds: float) -> None:
     assert time.overdue == pytest.approx(max(1.0, seconds), rel=0.01)
 
 
+@pytest.mark.parametrize(("before", "since"), [(0.1, 3.0), (4.0, 1.5)])
+def test_an_answer_time_that_changed_is_learnt_anew(before: float, since: float) -> None:
+    time = AnswerTime()
+    for _ in range(30):
+        time.observe(before)
+    for _ in range(100):
+        time.observe(since)
+
+    assert time.overdue == pytest.approx(since, rel=0.01)
+
+
 def test_answers_that_vary_are_waited_for_longer_than_their_mean() -> None:
     time = AnswerTime()
     for index in range(100):
