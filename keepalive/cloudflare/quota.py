@@ -48,14 +48,15 @@ def headroom(fields: Fields) -> Headroom | None:
     Two spellings are known: `Ratelimit` with `Ratelimit-Policy`, and `X-RateLimit-Limit`, `-Remaining`
     and `-Reset` (seconds).
     """
+    policies = _items(fields.get("ratelimit-policy", ""))
     if (limits := fields.get("ratelimit")) is not None:
-        return _tightest(_items(limits), _items(fields.get("ratelimit-policy", "")))
+        return _tightest(_items(limits), policies)
     if (left := fields.get("x-ratelimit-remaining")) is not None:
         remaining, reset_in = _number(left), _seconds(fields.get("x-ratelimit-reset", ""))
         requests = _number(fields.get("x-ratelimit-limit", ""))
         if remaining is not None and reset_in is not None:
             return Headroom(int(remaining), reset_in, int(requests) if requests else None)
-    return None
+    return _slowest(policies)
 
 
 def retry_after(fields: Fields, *, wall_now: float) -> float | None:
@@ -80,17 +81,28 @@ def retry_after(fields: Fields, *, wall_now: float) -> float | None:
 def _tightest(limits: list[_Item], policies: list[_Item]) -> Headroom | None:
     """Pair each limit with the policy of its name, and pick the one that leaves the slowest pace."""
     sizes = {policy.name: policy.numbers for policy in policies}
-    found = [
-        Headroom(
-            remaining=int(numbers["r"]),
-            reset_in=numbers["t"],
-            requests=int(sizes.get(name, {}).get("q", 0)) or None,
-            period=sizes.get(name, {}).get("w"),
-        )
-        for name, numbers in limits
-        if "r" in numbers and "t" in numbers
+    pairs = [
+        (limit.numbers["r"], limit.numbers["t"], sizes.get(limit.name, {}))
+        for limit in limits
+        if "r" in limit.numbers and "t" in limit.numbers
     ]
-    return min(found, key=lambda each: (each.remaining / each.reset_in, -each.reset_in), default=None)
+    if not pairs:
+        return None
+    remaining, reset_in, size = min(pairs, key=lambda pair: (pair[0] / pair[1], -pair[1]))
+    return Headroom(int(remaining), reset_in, int(size.get("q", 0)) or None, size.get("w"))
+
+
+def _slowest(policies: list[_Item]) -> Headroom | None:
+    """Pick the policy that allows the slowest pace, where the reply does not say what is left of any."""
+    sizes = [
+        (int(policy.numbers["q"]), policy.numbers["w"])
+        for policy in policies
+        if policy.numbers.get("q", 0) >= 1 and "w" in policy.numbers
+    ]
+    if not sizes:
+        return None
+    requests, period = min(sizes, key=lambda size: size[0] / size[1])
+    return Headroom(requests=requests, period=period)
 
 
 def _items(value: str) -> list[_Item]:

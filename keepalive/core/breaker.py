@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keepalive.core.outcome import Fault
+from keepalive.core.state import Refusal
 from keepalive.core.target import Key, Scope, Target
 
 CONFIRMED_AFTER = 3
@@ -50,6 +51,14 @@ class Breaker:
         self._late = 0
         self._done_at = now
         self._probe_at = now + self._pause(now)
+
+    @classmethod
+    def resumed(cls, refusal: Refusal, now: float, window: float) -> Breaker:
+        """Go on with one that another process had confirmed; it is probed at once, whatever was to come."""
+        breaker = cls(Scope(len(refusal.key)), refusal.fault, refusal.opened_at, window)
+        breaker.faults = CONFIRMED_AFTER
+        breaker._done_at = breaker._probe_at = now
+        return breaker
 
     @property
     def confirmed(self) -> bool:
@@ -100,6 +109,15 @@ class Breakers(dict[Key, Breaker]):
     def ready_at(self, target: Target, now: float) -> float:
         """The moment at which a target may be tried, as far as its own breakers go."""
         return max((breaker.ready_at(now) for breaker in self.over(target)), default=now)
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What a restart has to know of them."""
+        return tuple(
+            Refusal(key, breaker.fault, breaker.opened_at)
+            for key, breaker in self.items()
+            if breaker.confirmed
+        )
 
     def deny(self, target: Target) -> bool:
         """Whether a refusal of this target is believed."""

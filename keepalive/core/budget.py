@@ -50,36 +50,45 @@ class Budget:
     Attributes:
         ledger: What left in the quota's period, against keepalive's share.
         spare: The part of it that targets used which fail without end, against what planned beats leave.
-        rate: The share, per second.
         silent_until: End of the last silence after a 429.
+        throttles: 429s in a row, of those that began or lengthened a silence.
     """
 
     __slots__ = (
         "_gap",
         "_gap_until",
         "_next_at",
-        "_refusals",
+        "_quota",
         "_silenced_at",
+        "_told",
+        "_told_quota",
         "ledger",
-        "rate",
         "silent_until",
         "spare",
+        "throttles",
     )
 
     def __init__(self, quota: Quota) -> None:
         self.ledger = Ledger(quota.allowed, quota.period)
         self.spare = Ledger(_spare(quota), quota.period)
-        self.rate = quota.rate
         self.silent_until = -inf
+        self.throttles = 0
+        self._quota = quota
+        self._told_quota: Quota | None = None
+        self._told: Ledger | None = None
         self._silenced_at = -inf
-        self._refusals = 0
         self._gap = 0.0
         self._gap_until = -inf
         self._next_at = -inf
 
+    @property
+    def rate(self) -> float:
+        """Calls per second that may leave in the long run: of the plan's quota, or of a tighter one told."""
+        return self._told_quota.rate if self._told_quota else self._quota.rate
+
     def resize(self, quota: Quota, now: float) -> None:
         """Go on with another quota; what was sent still counts."""
-        self.rate = quota.rate
+        self._quota = quota
         if quota.period == self.ledger.period:
             self.ledger.limit = quota.allowed
             self.spare.limit = _spare(quota)
@@ -92,11 +101,15 @@ class Budget:
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""
         ready = max(self.ledger.ready_at(now), self.silent_until)
+        if self._told:
+            ready = max(ready, self._told.ready_at(now))
         return max(ready, min(self._next_at, self._gap_until)) if self._gap_until > now else ready
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""
         self.ledger.charge(now)
+        if self._told:
+            self._told.charge(now)
         if self._gap:
             self._next_at = max(now, self._next_at) + self._gap if self._gap < inf else inf
 
@@ -107,8 +120,13 @@ class Budget:
     def heed(self, headroom: Headroom, now: float) -> None:
         """Obey what a reply said of the quota: never faster than what remains, spread until the reset.
 
-        Somebody else of the same user may be spending too, so the reply wins over our own count.
+        Somebody else of the same user may be spending too, so the reply wins over our own count. A quota
+        that the reply names is kept besides the plan's while it is the tighter one, never instead of it.
         """
+        if headroom.requests and headroom.period:
+            self._be_told(Quota(headroom.requests, headroom.period, self._quota.share), now)
+        if headroom.remaining is None:
+            return
         if headroom.remaining >= self.rate * headroom.reset_in:
             self._gap, self._gap_until = 0.0, -inf
             return
@@ -118,6 +136,15 @@ class Budget:
         self._gap_until = now + headroom.reset_in
         if not headroom.remaining:
             self._next_at = inf
+
+    def _be_told(self, quota: Quota, now: float) -> None:
+        if quota == self._told_quota:
+            return
+        if quota.rate >= self._quota.rate:
+            self._told_quota = self._told = None
+            return
+        self._told_quota, self._told = quota, Ledger(quota.allowed, quota.period)
+        self._told.restore(self.ledger.save(now))
 
     def silence(self, throttled: Throttled, sent_at: float, now: float, u: float) -> bool:
         """Be silent after a 429.
@@ -135,11 +162,11 @@ class Budget:
         if throttled.retry_after is None and not fresh:
             return False
         if throttled.retry_after is None:
-            pause = UNTOLD_SILENCES[min(self._refusals, len(UNTOLD_SILENCES) - 1)]
+            pause = UNTOLD_SILENCES[min(self.throttles, len(UNTOLD_SILENCES) - 1)]
         else:
             pause = throttled.retry_after + SILENCE_MARGIN[0] + SILENCE_MARGIN[1] * u
         if fresh:
-            self._refusals += 1
+            self.throttles += 1
             self._silenced_at = now
         if now + pause <= self.silent_until:
             return False
@@ -152,7 +179,7 @@ class Budget:
         Returns:
             Whether this ended a spell of 429s.
         """
-        if not self._refusals or sent_at < self.silent_until:
+        if not self.throttles or sent_at < self.silent_until:
             return False
-        self._refusals = 0
+        self.throttles = 0
         return True

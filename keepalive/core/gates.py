@@ -12,6 +12,7 @@ from keepalive.core.outcome import Attempt, Denied, Fault, Order, Throttled, Tra
 from keepalive.core.plan import Quota
 from keepalive.core.ramp import RAMP_START, Ramp
 from keepalive.core.schedule import CAUTIOUS_HEDGE, AnswerTime
+from keepalive.core.state import GroupState
 from keepalive.core.target import Key, Scope, Target
 from keepalive.core.trail import Trail
 
@@ -91,11 +92,21 @@ class Gates:
         self._ramp.begin(now, 1, self._patience)
         return closed
 
-    def resume_silence(self, until: float, now: float) -> None:
-        """Another process was told to be silent until then: this one is, and sends a probe first."""
-        if until > max(now, self.budget.silent_until):
-            self.budget.silent_until = until
+    def resume(self, state: GroupState, used: Callable[[Key], bool], now: float) -> list[Key]:
+        """Go on with what another process knew: its calls, its silence, and the refusals of those `used`.
+
+        Returns:
+            The keys that are refused.
+        """
+        self.budget.ledger.restore(state.calls)
+        if state.silent_until > max(now, self.budget.silent_until):
+            self.budget.silent_until, self.budget.throttles = state.silent_until, state.throttles
             self._ramp.begin(now, 1, self._patience)
+        refused = [refusal for refusal in state.refusals if used(refusal.key)]
+        for refusal in refused:
+            breaker = self.breakers[refusal.key] = Breaker.resumed(refusal, now, self.window)
+            self._tell_open(refusal.key, breaker, now)
+        return [refusal.key for refusal in refused]
 
     def denied(self, attempt: Attempt, outcome: Denied, now: float) -> tuple[Breaker, list[Key]]:
         """A refusal came: the breaker at its scope counts it, and all around it is proved to work."""
@@ -160,8 +171,12 @@ class Gates:
 
     def _open(self, key: Key, scope: Scope, fault: Fault, now: float) -> Breaker:
         breaker = self.breakers[key] = Breaker(scope, fault, now, self.window)
-        self._tell(BreakerOpened(at=now, rate_group=self._group, scope=scope, key=key, fault=fault))
+        self._tell_open(key, breaker, now)
         return breaker
+
+    def _tell_open(self, key: Key, breaker: Breaker, now: float) -> None:
+        scope, fault = breaker.scope, breaker.fault
+        self._tell(BreakerOpened(at=now, rate_group=self._group, scope=scope, key=key, fault=fault))
 
     def _come_back(self, now: float) -> None:
         self._ramp.begin(now, RAMP_START, self._patience)

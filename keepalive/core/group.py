@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from math import inf
 
 from keepalive.core.breaker import Breaker
@@ -12,46 +12,25 @@ from keepalive.core.events import (
     AttemptFailed,
     CredentialDenied,
     Event,
-    GroupStretched,
     HeartbeatAccepted,
     TargetRefused,
 )
 from keepalive.core.gates import Gates
 from keepalive.core.hold import Hold
-from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Accepted, Attempt, Denied, Fault, Order, Throttled, Transient
-from keepalive.core.plan import GroupPlan, admit, stretch
+from keepalive.core.plan import GroupPlan, admit
 from keepalive.core.queue import DueQueue
 from keepalive.core.roster import Roster
 from keepalive.core.schedule import next_beat, regained_phase, retry_delay
+from keepalive.core.state import GroupState
 from keepalive.core.target import Key, Scope, Target
+from keepalive.core.tempo import Tempo
 
 FLIGHTS_PER_TARGET = 4
 """Attempts of one target that may be unanswered at a time."""
 
 OUT_OF_STEP = 0.1
 """Part of the interval by which a heartbeat has to be late to lose its phase, and be given it anew."""
-
-DEMAND_PERIOD = 60.0
-"""Seconds over which the attempts per heartbeat are counted."""
-
-STRETCH_WORTH_TELLING = 0.1
-"""Change of the interval, as a part of the nominal one, below which nothing is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupState:
-    """All that a restart or another replica needs of a group; moments are on the engine's clock.
-
-    Attributes:
-        renewed: Send time of the last accepted attempt of each target that has one.
-        calls: What the ledger still counts, as `(moment, calls)`, oldest first.
-        silent_until: End of the last silence after a 429, or minus infinity.
-    """
-
-    renewed: tuple[tuple[Target, float], ...] = ()
-    calls: tuple[tuple[float, int], ...] = ()
-    silent_until: float = -inf
 
 
 class RateGroup:
@@ -65,15 +44,12 @@ class RateGroup:
     def __init__(self, name: str) -> None:
         self.name = name
         self.plan = GroupPlan(name, ())
-        self.interval = inf
-        self._told_stretch = 1.0
         self._events: list[Event] = []
         self._tell = self._events.append
         self._gates = Gates(name, self._tell)
         self._roster = Roster(self._tell, self._gates.breakers.deny)
         self._queue = DueQueue()
-        self._orders = Ledger(inf, DEMAND_PERIOD, slots=60)
-        self._beats = Ledger(inf, DEMAND_PERIOD, slots=60)
+        self._tempo = Tempo(name, self._tell)
         self._serial = 0
         self._closing = False
 
@@ -81,6 +57,11 @@ class RateGroup:
     def budget(self) -> Budget:
         """The calls that the group may send."""
         return self._gates.budget
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two heartbeats of one target; infinite while nothing is planned."""
+        return self._tempo.interval
 
     # --- the plan ------------------------------------------------------------------------------
 
@@ -103,23 +84,23 @@ class RateGroup:
         self._gates.close_unused(lambda key: bool(self._roster.under(key)), now)
         self._queue.window = self._gates.window = plan.policy.window
         self._roster.rewatch(plan.policy.window, now)
-        self._pace(admission.interval, now)
+        self._tempo.fit(plan, len(self._roster), self.budget.rate, now)
         for hold in self._roster:
             if hold.renewed_at is not None and not hold.tries:  # it waits for its next regular beat
                 self._arm(hold, min(hold.due_at, hold.renewed_at + self.interval))
             elif hold.due_at == inf and not hold.flights and self.interval < inf:  # it rested for good
                 self._arm(hold, now)
 
-    def hasten(self, now: float, key: Key = ()) -> None:
-        """Make everyone under `key` due now, and forget what was refused there.
-
-        The secret may have changed, or the machine may have slept.
-        """
-        self._readmit(self._gates.close_under(key, now), now)
-        holds = self._roster.under(key)
-        for hold in holds:
+    def hasten(self, now: float) -> None:
+        """Make everyone due now, and forget all faults: the machine has slept, and who knows for how long."""
+        self.forgive((), now)
+        for hold in self._roster:
             hold.in_step = False
-        self._wake(holds, now)
+        self._wake(list(self._roster), now)
+
+    def forgive(self, key: Key, now: float) -> None:
+        """Forget what was refused under `key`, and try those who suffered now: the secret has changed."""
+        self._readmit(self._gates.close_under(key, now), now)
 
     def drain(self, now: float) -> None:
         """Send a last heartbeat for those past half their interval; nothing is planned after it."""
@@ -181,8 +162,8 @@ class RateGroup:
 
     def _order(self, hold: Hold, now: float) -> Order:
         self._serial += 1
+        self._tempo.charge(now, first=hold.tries == 0)
         if hold.tries == 0:
-            self._beats.charge(now)
             hold.beat_due_at = hold.due_at
         hold.tries += 1
         order = Order(
@@ -194,7 +175,6 @@ class RateGroup:
             timeout=self.plan.policy.timeout,
         )
         hold.flights += 1
-        self._orders.charge(now)
         self._gates.charge(order, now)
         if self._insists(hold):
             self.budget.spare.charge(now)
@@ -271,8 +251,7 @@ class RateGroup:
                 cf_ray=outcome.cf_ray,
             )
         )
-        tries = self._orders.count(now) / max(1, self._beats.count(now))
-        self._pace(stretch(self.plan, len(self._roster), max(1.0, tries)), now)
+        self._tempo.fit(self.plan, len(self._roster), self.budget.rate, now)
         due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
         if not hold.in_step or late > OUT_OF_STEP * self.interval:
             hold.in_step = True
@@ -364,31 +343,37 @@ class RateGroup:
             )
         )
 
-    def _pace(self, interval: float, now: float) -> None:
-        """Beat at `interval` from now on; tell it when that is another pace than was told last."""
-        self.interval = interval
-        nominal = self.plan.policy.interval
-        stretched = 1.0 if interval == nominal else interval / nominal
-        back = stretched == 1.0 != self._told_stretch
-        if back or abs(stretched - self._told_stretch) > STRETCH_WORTH_TELLING:
-            self._told_stretch = stretched
-            self._tell(GroupStretched(at=now, rate_group=self.name, interval=interval, nominal=nominal))
-
     # --- what outlives the process -------------------------------------------------------------
 
     def save(self, now: float) -> GroupState:
         """What a restart or another replica needs."""
-        renewed = tuple(
-            (hold.target, hold.renewed_at) for hold in self._roster if hold.renewed_at is not None
+        return replace(self._state(self._roster.renewals()), calls=self.budget.ledger.save(now))
+
+    def changes(self) -> GroupState:
+        """The same, but of the renewals only those since the last call, and without the ledger's calls."""
+        return self._state(self._roster.fresh_renewals())
+
+    def _state(self, renewed: tuple[tuple[Target, float], ...]) -> GroupState:
+        return GroupState(
+            renewed=renewed,
+            silent_until=self.budget.silent_until,
+            throttles=self.budget.throttles,
+            refusals=self._gates.breakers.refusals,
         )
-        return GroupState(renewed, self.budget.ledger.save(now), self.budget.silent_until)
 
     def restore(self, state: GroupState, now: float) -> None:
-        """Go on where another process stopped. Call it after `apply`, before the first order."""
-        self.budget.ledger.restore(state.calls)
-        self._gates.resume_silence(state.silent_until, now)
+        """Go on where another process stopped. Call it after `apply`, before the first order.
+
+        One heartbeat is due at once in any case: it shows whether the way is free.
+        """
         for target, renewed_at in state.renewed:
             hold = self._roster.get(target)
-            if hold is not None and (hold.renewed_at is None or renewed_at > hold.renewed_at):
+            if hold is not None and renewed_at <= now and renewed_at > (hold.renewed_at or -inf):
                 self._roster.renew(hold, renewed_at, now, "restored")
+                hold.in_step = renewed_at + self.interval > now
                 self._arm(hold, max(now, renewed_at + self.interval))
+        for key in self._gates.resume(state, lambda key: bool(self._roster.under(key)), now):
+            self._confirm(key, self._gates.breakers[key], now)
+        nearest = min(self._roster, key=lambda hold: hold.due_at, default=None)
+        if nearest is not None and nearest.due_at > now:
+            self._arm(nearest, now)

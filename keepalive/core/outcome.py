@@ -9,17 +9,17 @@ from keepalive.core.target import Scope, Target
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """What a reply said of the quota.
+    """What a reply said of the quota: what is left of it, how large it is, or both.
 
     Attributes:
-        remaining: Requests left until the reset; at least 0.
-        reset_in: Seconds until the quota is full again; above 0 and at most a day.
+        remaining: Requests left until the reset, at least 0, where the reply names them.
+        reset_in: Seconds until the quota is full again; above 0 and at most a day; 0 where it is not named.
         requests: Size of the quota, where the reply names it.
         period: Seconds that the quota spans, where the reply names it.
     """
 
-    remaining: int
-    reset_in: float
+    remaining: int | None = None
+    reset_in: float = 0.0
     requests: int | None = None
     period: float | None = None
 

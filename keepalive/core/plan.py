@@ -87,16 +87,17 @@ class Admission:
     refused: tuple[Target, ...]
 
 
-def stretch(plan: GroupPlan, count: int, tries_per_beat: float = 1.0) -> float:
+def stretch(plan: GroupPlan, count: int, rate: float, tries_per_beat: float = 1.0) -> float:
     """Seconds between the beats of `count` targets: the policy's, or more when the quota needs it.
 
     Args:
         plan: The group's plan.
         count: Targets that are held.
+        rate: Calls per second that the group may send: the plan's share, or less when a reply said so.
         tries_per_beat: Attempts that a heartbeat took lately, at least 1.
     """
-    rate = plan.quota.rate
-    needed = max(count / (rate * PLANNED_SHARE), count * tries_per_beat / (rate * DEMAND_SHARE))
+    early = 1 - plan.policy.jitter / 3  # the mean of what `next_beat` draws
+    needed = max(count / (rate * PLANNED_SHARE), count * tries_per_beat / (rate * DEMAND_SHARE * early))
     return max(plan.policy.interval, min(needed, plan.policy.longest_interval))
 
 
@@ -110,4 +111,4 @@ def admit(plan: GroupPlan) -> Admission:
         return Admission(inf, plan.targets, ())
     room = int(plan.quota.rate * PLANNED_SHARE * policy.longest_interval + 1e-9)
     admitted, refused = plan.targets[:room], plan.targets[room:]
-    return Admission(stretch(plan, len(admitted)), admitted, refused)
+    return Admission(stretch(plan, len(admitted), plan.quota.rate), admitted, refused)

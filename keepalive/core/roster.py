@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 from math import inf
 
@@ -15,7 +15,7 @@ from keepalive.core.target import Key, Target
 class Roster:
     """Knows the held and the refused targets, and tells each change of state, dated when it fell due."""
 
-    __slots__ = ("_denied", "_holds", "_refused", "_tell", "_ticket", "_watch", "window")
+    __slots__ = ("_denied", "_fresh", "_holds", "_refused", "_tell", "_ticket", "_watch", "window")
 
     def __init__(self, tell: Callable[[Event], None], denied: Callable[[Target], bool]) -> None:
         self.window = inf
@@ -23,6 +23,7 @@ class Roster:
         self._denied = denied
         self._holds: dict[Target, Hold] = {}
         self._refused: set[Target] = set()
+        self._fresh: set[Target] = set()
         self._watch: list[tuple[float, int, Hold]] = []
         self._ticket = 0
 
@@ -41,6 +42,19 @@ class Roster:
     def under(self, key: Key) -> list[Hold]:
         """The holds that share `key`."""
         return [hold for hold in self if hold.target[: len(key)] == key]
+
+    def renewals(self) -> tuple[tuple[Target, float], ...]:
+        """When each held target was renewed last, of those that ever were."""
+        return self._renewals(self._holds)
+
+    def fresh_renewals(self) -> tuple[tuple[Target, float], ...]:
+        """The same of those renewed since the last call."""
+        fresh, self._fresh = self._fresh, set()
+        return self._renewals(fresh)
+
+    def _renewals(self, targets: Iterable[Target]) -> tuple[tuple[Target, float], ...]:
+        holds = (self._holds.get(target) for target in targets)
+        return tuple((hold.target, hold.renewed_at) for hold in holds if hold and hold.renewed_at is not None)
 
     def admit(self, target: Target, rank: int, since: int, now: float) -> Hold:
         """Hold a target from now on."""
@@ -97,6 +111,7 @@ class Roster:
         """A lease was renewed by an attempt sent at `sent_at`."""
         self._run_down(hold, now)
         hold.renewed_at, hold.fault = sent_at, None
+        self._fresh.add(hold.target)
         hold.tries = hold.failures = hold.flights = 0
         self.judge(hold, now, cause)
 

@@ -95,11 +95,11 @@ class Scheduler:
         for target in self._waiting.keys() - self._group_of.keys():
             self._release(target)
 
-    def hasten(self, key: Key = ()) -> None:
-        """Beat everyone under `key` now, by deadline and within the budget."""
+    def forgive(self, key: Key) -> None:
+        """Try those under `key` who suffered from a fault now: its cause has changed."""
         now = self._clock.now()
         for group in self._groups.values():
-            group.hasten(now, key)
+            group.forgive(key, now)
             self._schedule(group, now)
 
     def drain(self, cause: str) -> None:
@@ -176,7 +176,9 @@ class Scheduler:
         """The machine was suspended: its connections are dead, and everybody is due."""
         self.tell(SuspendDetected(at=now, seconds=slept))
         await self._client.drop_connections()
-        self.hasten()
+        for group in self._groups.values():
+            group.hasten(now)
+            self._schedule(group, now)
 
     def _watch_readiness(self, now: float) -> None:
         if not self._ready and self.tally.waiting == 0:

@@ -26,6 +26,17 @@ def test_ratelimit_with_its_policy_gives_what_is_left_and_how_big_the_quota_is()
     assert headroom(fields) == Headroom(remaining=50, reset_in=30, requests=1200, period=300)
 
 
+def test_a_policy_alone_gives_the_size_of_the_tightest_quota() -> None:
+    found = headroom({"ratelimit-policy": '"default";q=1200;w=300, "burst";q=100;w=60, "odd";q=0;w=9'})
+
+    assert found == Headroom(requests=100, period=60)
+
+
+@pytest.mark.parametrize("policy", ['"a";q=-5;w=60', '"a";q=10;w=31536000', '"a";q=many;w=60', '"a"', ""])
+def test_an_absurd_policy_is_not_obeyed(policy: str) -> None:
+    assert headroom({"ratelimit-policy": policy}) is None
+
+
 def test_a_policy_of_another_name_says_nothing_of_this_limit() -> None:
     fields = {"ratelimit": '"default";r=50;t=30', "ratelimit-policy": '"burst";q=100;w=60'}
 
@@ -109,7 +120,16 @@ def test_an_absurd_retry_after_is_not_obeyed(value: str) -> None:
 def test_any_header_text_gives_a_sane_headroom_or_none(fields: dict[str, str]) -> None:
     found = headroom(merged(fields))
 
-    assert found is None or (found.remaining >= 0 and 0 < found.reset_in <= LONGEST)
+    if found is None:
+        return
+    if found.remaining is None:
+        assert found.requests is not None
+        assert found.period is not None
+        assert found.requests >= 1
+        assert 0 < found.period <= LONGEST
+    else:
+        assert found.remaining >= 0
+        assert 0 < found.reset_in <= LONGEST
 
 
 @given(st.dictionaries(names, values), st.floats(0, 1e10))

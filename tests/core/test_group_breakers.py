@@ -326,7 +326,7 @@ def test_a_changed_secret_is_tried_at_once() -> None:
     stage.play(300)
     stage.answer = healthy
 
-    stage.group.hasten(stage.now, ("prod",))
+    stage.group.forgive(("prod",), stage.now)
     sent = stage.play(1)
 
     assert {sent.target for sent in sent} == set(fleet(5))

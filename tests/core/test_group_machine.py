@@ -124,8 +124,13 @@ class GroupMachine(RuleBasedStateMachine):
         self.turn()
 
     @rule(key=keys)
-    def hasten(self, key: Key) -> None:
-        self.group.hasten(self.now, key)
+    def forgive(self, key: Key) -> None:
+        self.group.forgive(key, self.now)
+        self.turn()
+
+    @rule()
+    def hasten(self) -> None:
+        self.group.hasten(self.now)
         self.turn()
 
     @precondition(lambda self: not self.draining)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import EligibilityChanged, GroupStretched, HeartbeatAccepted
-from keepalive.core.group import GroupState, RateGroup
-from keepalive.core.outcome import Attempt, Order
+from keepalive.core.events import CredentialDenied, EligibilityChanged, GroupStretched, HeartbeatAccepted
+from keepalive.core.group import RateGroup
+from keepalive.core.outcome import Attempt, Fault, Order
 from keepalive.core.plan import Policy, Quota
+from keepalive.core.state import GroupState, Refusal
 from keepalive.core.target import Scope
 from tests.core.stage import (
     ACCEPTED,
@@ -313,7 +314,7 @@ def reborn(stage: Stage, downtime: float = 0.0) -> Stage:
     return second
 
 
-def test_a_restart_keeps_leases_and_sends_nobody_a_beat_too_early() -> None:
+def test_a_restart_keeps_leases_and_sends_one_beat_early_and_the_others_when_they_are_due() -> None:
     stage = Stage(planned(fleet(42)))
     stage.play(60)
 
@@ -322,7 +323,9 @@ def test_a_restart_keeps_leases_and_sends_nobody_a_beat_too_early() -> None:
     second.play(30)
 
     assert second.tally.counts[Eligibility.ELIGIBLE] == 42
-    for target in fleet(42):
+    nearest = min(renewed, key=lambda target: renewed[target])
+    assert (second.sent[0].at, second.sent[0].target) == (stage.now, nearest)
+    for target in set(fleet(42)) - {nearest}:
         first = next(sent.at for sent in second.sent if sent.target == target)
         assert first == pytest.approx(renewed[target] + 15)
 
@@ -338,6 +341,72 @@ def test_a_restart_keeps_the_ledger_and_the_silence() -> None:
     assert second.group.budget.ledger.count(second.now) == stage.group.budget.ledger.count(second.now)
     assert second.group.budget.silent_until == stage.group.budget.silent_until
     assert second.play(100) == []
+
+
+def test_a_restart_does_not_shorten_the_silences_that_429s_without_a_time_have_earned() -> None:
+    stage = Stage(planned(fleet(42)))
+    stage.answer = always(throttled())
+    stage.play(60)
+
+    second = reborn(stage)
+    second.answer = always(throttled())
+    second.play(400)
+
+    assert stage.group.save(stage.now).throttles == 3
+    assert len(second.sent) == 1
+
+
+def test_a_restart_knows_who_is_denied_and_probes_once_at_once() -> None:
+    stage = Stage(planned(fleet(42)))
+    stage.answer = always(denied(Scope.CREDENTIAL))
+    stage.play(200)
+
+    second = reborn(stage)
+    second.answer = always(denied(Scope.CREDENTIAL))
+    second.play(30)
+
+    assert second.tally.counts[Eligibility.DENIED] == 42
+    assert [sent.at for sent in second.sent] == [stage.now]
+    assert [told.credential for told in second.told(CredentialDenied)] == ["prod"]
+
+
+def test_a_restart_after_the_cause_of_a_refusal_is_gone_renews_everybody() -> None:
+    stage = Stage(planned(fleet(42)))
+    stage.answer = always(denied(Scope.CREDENTIAL))
+    stage.play(200)
+
+    second = reborn(stage, downtime=30)
+    second.play(15)
+
+    assert second.tally.counts[Eligibility.ELIGIBLE] == 42
+
+
+def test_a_refusal_of_somebody_who_is_not_planned_any_more_is_not_restored() -> None:
+    stage = Stage(planned(fleet(2)))
+    refusal = Refusal(("gone",), Fault("authentication"), opened_at=stage.now - 100)
+
+    stage.group.restore(GroupState(refusals=(refusal,)), stage.now)
+
+    assert stage.group.save(stage.now).refusals == ()
+
+
+def test_what_changed_is_given_once() -> None:
+    stage = Stage(planned((api, web)))
+    stage.play(1)
+    assert dict(stage.group.changes().renewed) == {api: START, web: START}
+    assert stage.group.changes().renewed == ()
+
+    stage.play(20)
+
+    assert dict(stage.group.changes().renewed) == dict(stage.group.save(stage.now).renewed)
+
+
+def test_a_lease_from_the_future_is_not_believed() -> None:
+    stage = Stage(planned(fleet(1)))
+
+    stage.group.restore(GroupState(renewed=((api, stage.now + 5),)), stage.now)
+
+    assert stage.tally.counts[Eligibility.ELIGIBLE] == 0
 
 
 def test_after_a_restored_silence_one_probe_goes_first() -> None:

@@ -282,3 +282,45 @@ def test_a_target_that_failed_long_is_tried_again_however_small_the_quota(quota:
     stage.play(600)
 
     assert stage.tally.counts[Eligibility.ELIGIBLE] == 2
+
+
+# --- a quota that the replies name -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [20, 42])
+def test_a_tighter_quota_that_a_reply_names_is_kept_besides_the_plans(count: int) -> None:
+    stage = Stage(planned(fleet(count)))
+    told = Accepted(Headroom(requests=100, period=60))
+    stage.answer = lambda order, at: Reply(told)
+    stage.play(600)
+
+    moments = [sent.at for sent in after(stage, START + 1)]
+    assert max(sum(begin <= at < begin + 60 for at in moments) for begin in moments) <= 90
+
+
+def test_a_tighter_quota_stretches_before_it_is_spent() -> None:
+    stage = Stage(planned(fleet(20)))
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(requests=90, period=60)))
+    stage.play(300)
+
+    assert 18 < stage.group.interval < 22.5
+    assert stage.tally.ratio(stage.now) > 0.999
+
+
+def test_a_wider_quota_that_a_reply_names_changes_nothing() -> None:
+    stage = Stage(planned(fleet(42)))
+    plain = Stage(planned(fleet(42)))
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(requests=12_000, period=300)))
+
+    assert [sent.at for sent in stage.play(300)] == [sent.at for sent in plain.play(300)]
+
+
+def test_a_tighter_quota_is_forgotten_once_a_reply_names_a_wider_one() -> None:
+    stage = Stage(planned(fleet(42)))
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(requests=100, period=60)))
+    stage.play(120)
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(requests=1200, period=300)))
+    stage.play(60)
+
+    assert stage.group.interval == 15
+    assert stage.group.budget.rate == stage.group.plan.quota.rate

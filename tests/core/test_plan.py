@@ -64,12 +64,13 @@ def test_retries_stretch_within_bounds_and_more_of_them_stretch_no_less(
 ) -> None:
     plan = planned((), policy, quota)
 
-    interval = stretch(plan, count, tries)
+    interval = stretch(plan, count, quota.rate, tries)
 
     assert policy.interval <= interval <= policy.longest_interval
-    assert stretch(plan, count, tries + more) >= interval
+    assert stretch(plan, count, quota.rate, tries + more) >= interval
     if interval < policy.longest_interval:
-        assert count * tries / interval <= quota.rate * DEMAND_SHARE * (1 + 1e-6)
+        mean = interval * (1 - policy.jitter / 3)
+        assert count * tries / mean <= quota.rate * DEMAND_SHARE * (1 + 1e-6)
 
 
 def test_a_raised_quota_holds_more() -> None:

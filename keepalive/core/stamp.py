@@ -1,0 +1,28 @@
+"""A stamp: a moment that another process can compare with its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A moment of one boot of one machine. No wall clock: one that was set to 1970 must not lapse anybody.
+
+    Attributes:
+        boot_id: Which boot; "" where the system does not say, and then it is like no other.
+        at: Seconds since that boot, suspend included.
+    """
+
+    boot_id: str
+    at: float
+
+    def elapsed(self, then: Stamp) -> tuple[float, float]:
+        """Seconds that have passed since `then`: at least, and at most.
+
+        Within one boot both are exact. Across a reboot, or on another host, nothing is known.
+        """
+        if self.boot_id and self.boot_id == then.boot_id and self.at >= then.at:
+            return self.at - then.at, self.at - then.at
+        return 0.0, inf

@@ -1,0 +1,60 @@
+"""A tempo: the interval at which a group beats, as its demand allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from keepalive.core.events import Event, GroupStretched
+from keepalive.core.ledger import Ledger
+from keepalive.core.plan import GroupPlan, stretch
+
+DEMAND_PERIOD = 60.0
+"""Seconds over which the attempts per heartbeat are counted."""
+
+STRETCH_WORTH_TELLING = 0.1
+"""Change of the interval, as a part of the nominal one, below which nothing is said."""
+
+
+class Tempo:
+    """Counts what heartbeats cost lately, and stretches the interval so that the demand fits the share.
+
+    Attributes:
+        interval: Seconds between two beats of one target; infinite before the first plan.
+    """
+
+    __slots__ = ("_beats", "_group", "_orders", "_tell", "_told", "interval")
+
+    def __init__(self, group: str, tell: Callable[[Event], None]) -> None:
+        self.interval = inf
+        self._group = group
+        self._tell = tell
+        self._told = 1.0
+        self._orders = Ledger(inf, DEMAND_PERIOD, slots=60)
+        self._beats = Ledger(inf, DEMAND_PERIOD, slots=60)
+
+    def charge(self, now: float, *, first: bool) -> None:
+        """Count an attempt that leaves now; `first` when a heartbeat begins with it."""
+        self._orders.charge(now)
+        if first:
+            self._beats.charge(now)
+
+    def fit(self, plan: GroupPlan, targets: int, rate: float, now: float) -> None:
+        """Choose the interval for so many targets, and tell it when it is another than was told last.
+
+        Args:
+            plan: What is wanted.
+            targets: Targets that are held.
+            rate: Calls per second that the group may send.
+            now: The moment.
+        """
+        tries = self._orders.count(now) / max(1, self._beats.count(now))
+        self.interval = stretch(plan, targets, rate, max(1.0, tries))
+        nominal = plan.policy.interval
+        stretched = 1.0 if self.interval == nominal else self.interval / nominal
+        back = stretched == 1.0 != self._told
+        if back or abs(stretched - self._told) > STRETCH_WORTH_TELLING:
+            self._told = stretched
+            self._tell(
+                GroupStretched(at=now, rate_group=self._group, interval=self.interval, nominal=nominal)
+            )
