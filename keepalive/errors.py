@@ -53,3 +53,17 @@ class ConfigError(KeepaliveError):
     def __init__(self, faults: tuple[ConfigFault, ...]) -> None:
         self.faults = faults
         super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class StoreError(KeepaliveError):
+    """The state cannot be kept. What was there before is untouched."""
+
+    def __init__(self, path: str, found: str, hint: str) -> None:
+        self.path = path
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{path}: {found}; {hint}")
+
+
+class StoreLockedError(StoreError):
+    """Another daemon keeps its state there: two of them would spend one quota twice."""

@@ -210,11 +210,84 @@ class CredentialDenied(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendDetected(Event):
-    """The machine slept for `seconds`; connections are dropped and everything is renewed by deadline."""
+    """The machine slept; connections are dropped and everything is renewed by deadline. Seconds."""
 
     name: ClassVar[str] = "suspend.detected"
     _level: ClassVar[Level] = Level.WARNING
-    seconds: float
+    lasted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopStalled(Event):
+    """The process slept so many seconds longer than it meant to: it was stopped, starved or blocked."""
+
+    name: ClassVar[str] = "loop.stalled"
+    _level: ClassVar[Level] = Level.WARNING
+    lasted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRestored(Event):
+    """A rate group goes on where an earlier process stopped: `calls` are in its ledger, `denied` are keys."""
+
+    name: ClassVar[str] = "state.restored"
+    rate_group: str
+    renewals: int
+    calls: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateFailed(Event):
+    """The state cannot be read or written: keepalive goes on, but a restart would know nothing new."""
+
+    name: ClassVar[str] = "state.failed"
+    _level: ClassVar[Level] = Level.ERROR
+    path: str
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecovered(Event):
+    """The state is written again, and nothing of it is missing. Seconds."""
+
+    name: ClassVar[str] = "state.recovered"
+    failed_for: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigReloaded(Event):
+    """Another configuration is in force.
+
+    Attributes:
+        targets: All of them now.
+        added: Targets that are new.
+        removed: Targets that are gone.
+        credentials: Credentials whose secret is another one.
+        restart_needed: Keys that were changed, and count only after a restart.
+    """
+
+    name: ClassVar[str] = "config.reloaded"
+    targets: int
+    added: int
+    removed: int
+    credentials: tuple[str, ...] = ()
+    restart_needed: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """Info; a warning when some of it has to wait for a restart."""
+        return Level.WARNING if self.restart_needed else Level.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRejected(Event):
+    """A new configuration has faults, each in one line: the old one stays in force."""
+
+    name: ClassVar[str] = "config.rejected"
+    _level: ClassVar[Level] = Level.ERROR
+    faults: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

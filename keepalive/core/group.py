@@ -362,9 +362,9 @@ class RateGroup:
         )
 
     def restore(self, state: GroupState, now: float) -> None:
-        """Go on where another process stopped. Call it after `apply`, before the first order.
+        """Go on where another process stopped. Call it after `apply`.
 
-        One heartbeat is due at once in any case: it shows whether the way is free.
+        One heartbeat is due at once in any case, if none has left yet: it shows whether the way is free.
         """
         for target, renewed_at in state.renewed:
             hold = self._roster.get(target)
@@ -375,5 +375,5 @@ class RateGroup:
         for key in self._gates.resume(state, lambda key: bool(self._roster.under(key)), now):
             self._confirm(key, self._gates.breakers[key], now)
         nearest = min(self._roster, key=lambda hold: hold.due_at, default=None)
-        if nearest is not None and nearest.due_at > now:
+        if not self._serial and nearest is not None and nearest.due_at > now:
             self._arm(nearest, now)

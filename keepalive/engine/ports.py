@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from keepalive.core.outcome import Outcome
+from keepalive.core.plan import GroupPlan
+from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 
 
@@ -37,4 +40,44 @@ class Clock(Protocol):
         Returns:
             Seconds that the machine was suspended meanwhile; 0 where it was not.
         """
+        ...
+
+
+class Store(Protocol):
+    """Keeps what a restart needs of each rate group, at two rates: calls at once, all else soon.
+
+    Attributes:
+        path: Where it is, for people.
+    """
+
+    path: str
+
+    def begin(self, plan: GroupPlan, now: float) -> GroupState:
+        """Keep the ledger of a group from now on.
+
+        Returns:
+            What an earlier process knew of it, on the clock of `now`.
+
+        Raises:
+            StoreError: Its ledger cannot be kept; what was there is untouched. `charge` then does nothing.
+        """
+        ...
+
+    def charge(self, group: str, at: float) -> None:
+        """Remember one call that leaves at `at`, without waiting for a disk; a SIGKILL loses none."""
+        ...
+
+    async def save(self, states: Mapping[str, GroupState], at: float) -> None:
+        """Remember what became of these groups.
+
+        The renewals given are added to those that are known; all else replaces what was known. Calls are
+        not looked at: `charge` has them. One call at a time.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it, without waiting for a disk."""
         ...

@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
-from keepalive.core.events import DaemonDraining, DaemonReady, Event, Sink, SuspendDetected
+from keepalive.core.events import DaemonDraining, DaemonReady, Event, LoopStalled, Sink, SuspendDetected
 from keepalive.core.group import RateGroup
 from keepalive.core.outcome import Attempt, Fault, Order, Outcome, Transient
 from keepalive.core.pace import Pace
 from keepalive.core.plan import Plan
+from keepalive.core.state import GroupState
 from keepalive.core.tally import Tally
 from keepalive.core.target import Key, Scope, Target
 from keepalive.engine.beat import Beat
-from keepalive.engine.ports import Client, Clock
+from keepalive.engine.journal import Journal
+from keepalive.engine.ports import Client, Clock, Store
 
 SHORTEST_SLEEP = 0.002
 """Seconds that the dispatcher sleeps at least: what falls due together then leaves together."""
+
+STALL_WORTH_TELLING = 1.0
+"""Seconds that the loop may oversleep before it is told."""
 
 DRAIN_SECONDS = 4.0
 """Seconds that a drain may take; the supervisor allows five for all."""
@@ -28,7 +34,7 @@ DRAIN_SECONDS = 4.0
 class Scheduler:
     """Turns for as long as `run` does. One agenda of `(next wake, group)`: a silent group costs one entry."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the four ports, and two choices of the caller's
         self,
         client: Client,
         clock: Clock,
@@ -36,6 +42,7 @@ class Scheduler:
         *,
         chance: Callable[[], float],
         max_requests_per_second: float = 200,
+        store: Store | None = None,
     ) -> None:
         """Wire it up.
 
@@ -45,6 +52,7 @@ class Scheduler:
             sink: Gets every event.
             chance: Draws a number in [0, 1).
             max_requests_per_second: What may leave this address, over all groups.
+            store: Keeps what a restart needs; without one a restart renews everybody at once.
         """
         self.tally = Tally()
         self._client = client
@@ -52,6 +60,7 @@ class Scheduler:
         self._sink = sink
         self._chance = chance
         self._address = Pace(max_requests_per_second)
+        self._journal = Journal(store, clock, self.tell) if store else None
         self._groups: dict[str, RateGroup] = {}
         self._group_of: dict[Target, RateGroup] = {}
         self._agenda: list[tuple[float, int, RateGroup]] = []
@@ -79,21 +88,39 @@ class Scheduler:
     # --- what is wanted ------------------------------------------------------------------------
 
     def apply(self, plan: Plan) -> None:
-        """Hold what `plan` says from now on."""
+        """Hold what `plan` says from now on. A group that is gone rests: what it sent still counts."""
         now = self._clock.now()
+        moved = self._moved(plan, now)
         for name in self._groups.keys() - plan.keys():
-            gone = self._groups.pop(name)
-            gone.apply(type(gone.plan)(name, ()), now)
-            self._tell_all(gone.announce(now))
-            self._wake_at.pop(gone, None)
+            group = self._groups[name]
+            group.apply(replace(group.plan, targets=()), now)
+        for name in plan.keys() - self._groups.keys():
+            group = self._groups[name] = RateGroup(name)
+            group.apply(plan[name], now)
+            if self._journal:
+                self._journal.begin(group, now)
         for name, group_plan in plan.items():
-            group = self._groups.setdefault(name, RateGroup(name))
-            group.apply(group_plan, now)
-            self._tell_all(group.announce(now))
-            self._schedule(group, now)
+            group = self._groups[name]
+            if group.plan is not group_plan:
+                group.apply(group_plan, now)
+            if name in moved:
+                group.restore(GroupState(renewed=tuple(moved[name])), now)
         self._group_of = {target: self._groups[name] for name in plan for target in plan[name].targets}
         for target in self._waiting.keys() - self._group_of.keys():
             self._release(target)
+        for group in self._groups.values():
+            self._tell_all(group.announce(now))
+            self._schedule(group, now)
+
+    def _moved(self, plan: Plan, now: float) -> dict[str, list[tuple[Target, float]]]:
+        """The leases of targets whose credential goes to another rate group, by that group."""
+        home = {target: name for name in plan for target in plan[name].targets} if self._groups else {}
+        moved: dict[str, list[tuple[Target, float]]] = {}
+        for group in self._groups.values():
+            for target, renewed_at in group.save(now).renewed:
+                if (name := home.get(target, group.name)) != group.name:
+                    moved.setdefault(name, []).append((target, renewed_at))
+        return moved
 
     def forgive(self, key: Key) -> None:
         """Try those under `key` who suffered from a fault now: its cause has changed."""
@@ -120,6 +147,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._watch_readiness(self._clock.now())
+            saving = tasks.create_task(self._journal.run(), name="journal") if self._journal else None
             while (until := self._next_wake(self._clock.now())) is not None:
                 self._asleep_until = until
                 slept = await self._clock.wait(self._wake, until)
@@ -128,11 +156,17 @@ class Scheduler:
                 now = self._clock.now()
                 if slept:
                     await self._resume(slept, now)
+                elif now - until > STALL_WORTH_TELLING:
+                    self.tell(LoopStalled(at=now, lasted=now - until))
                 self._dispatch(now)
             for target in list(self._waiting):
                 self._release(target)
             for beat in self._beats:  # whatever is unanswered by now has had the time of a drain
                 beat.cancel()
+            if saving:
+                saving.cancel()
+        if self._journal:
+            await self._journal.finish()
 
     def _next_wake(self, now: float) -> float | None:
         """When to look again; None when a drain is over."""
@@ -156,6 +190,8 @@ class Scheduler:
             self._tell_all(group.announce(now))
             while (free_at := self._address.ready_at(now)) <= now and (order := group.take(now)):
                 self._address.charge(now)
+                if self._journal:
+                    self._journal.charge(group, now)
                 self._send(order)
             self._tell_all(group.announce(now))
             self._schedule(group, now, not_before=free_at)
@@ -174,7 +210,7 @@ class Scheduler:
 
     async def _resume(self, slept: float, now: float) -> None:
         """The machine was suspended: its connections are dead, and everybody is due."""
-        self.tell(SuspendDetected(at=now, seconds=slept))
+        self.tell(SuspendDetected(at=now, lasted=slept))
         await self._client.drop_connections()
         for group in self._groups.values():
             group.hasten(now)
@@ -214,6 +250,8 @@ class Scheduler:
         now = self._clock.now()
         self._tell_all(group.settle(Attempt(order, sent_at, now, outcome), now, self._chance()))
         self._schedule(group, now)
+        if self._journal:
+            self._journal.touch(group)
         self._watch_readiness(now)
         if group.failing(target, now) and self._draining_since is None:
             return target in self._waiting  # another attempt of this target goes on already

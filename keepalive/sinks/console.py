@@ -87,6 +87,8 @@ def _readable(line: Line) -> dict[str, str]:
 def _printable(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        value = "; ".join(value)
     text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 

@@ -12,7 +12,7 @@ from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Scope, Target
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | list[str] | None
 Line = dict[str, Value]
 WallAt = Callable[[float], float]
 """Turns a moment of the engine's clock into seconds since 1970."""
@@ -21,7 +21,7 @@ MOMENTS = frozenset({"eligible_until", "until", "next_probe_at"})
 """Keys whose values are moments."""
 
 _MILLISECONDS = frozenset({"latency", "lateness"})
-_SECONDS = frozenset({"window", "interval", "nominal", "retry_after", "open_for"})
+_SECONDS = frozenset({"window", "interval", "nominal", "retry_after", "open_for", "lasted", "failed_for"})
 
 
 def line_of(event: Event, wall_at: WallAt) -> Line:
@@ -57,7 +57,7 @@ def _pairs(name: str, value: object, wall_at: WallAt) -> Iterator[tuple[str, Val
             for part in ("cause", "http_status", "error_code", "cf_ray", "hint", "detail"):
                 if (found := getattr(value, part)) not in (None, ""):
                     yield part, found
-        case tuple():
+        case tuple() if name == "key":
             yield from zip(("credential", "account_id", "script_id"), value, strict=False)
         case None if name == "fault":
             return
@@ -81,6 +81,8 @@ def _plain(value: object) -> Value:
             return _number(value, 6)
         case str() | int() | None:
             return value
+        case tuple():
+            return [str(each) for each in value]
         case _:
             return str(value)
 

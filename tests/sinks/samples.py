@@ -7,6 +7,8 @@ from keepalive.core.events import (
     AttemptFailed,
     BreakerClosed,
     BreakerOpened,
+    ConfigRejected,
+    ConfigReloaded,
     CredentialDenied,
     DaemonDraining,
     DaemonReady,
@@ -17,6 +19,10 @@ from keepalive.core.events import (
     GroupStretched,
     GroupThrottled,
     HeartbeatAccepted,
+    LoopStalled,
+    StateFailed,
+    StateRecovered,
+    StateRestored,
     SuspendDetected,
     TargetRefused,
 )
@@ -96,6 +102,14 @@ EVENTS: tuple[Event, ...] = (
     BreakerOpened(at=0, rate_group="default", scope=Scope.ACCOUNT, key=("prod", ACCOUNT), fault=DENIAL),
     BreakerClosed(at=0, rate_group="default", scope=Scope.ORIGIN, key=(), open_for=12.5),
     CredentialDenied(at=0, credential="prod", fault=DENIAL, next_probe_at=60.0),
-    SuspendDetected(at=0, seconds=3600.0),
+    SuspendDetected(at=0, lasted=3600.0),
+    LoopStalled(at=0, lasted=30.0),
+    StateRestored(at=0, rate_group="default", renewals=42, calls=840, denied=0),
+    StateFailed(at=0, path="state.db", cause="cannot be written: no space left on device", hint="make room"),
+    StateRecovered(at=0, failed_for=10.0),
+    ConfigReloaded(
+        at=0, targets=2, added=1, removed=0, credentials=("prod",), restart_needed=("state.path",)
+    ),
+    ConfigRejected(at=0, faults=("keepalive.toml:1: unknown key",)),
     summary(),
 )

@@ -82,4 +82,4 @@ def test_lines_and_repeats_add_up_to_what_happened(steps: list[tuple[float, str]
     for cause in {cause for _, cause in steps}:
         told = [line for line in lines if line["cause"] == cause]
         happened = sum(each == cause for _, each in steps)
-        assert sum(1 + int(line.get("repeats") or 0) for line in told) == happened
+        assert sum(1 + int(str(line.get("repeats", 0))) for line in told) == happened

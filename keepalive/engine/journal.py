@@ -1,0 +1,117 @@
+"""A journal: tells the store what a restart has to know, and never makes a heartbeat wait for a disk."""
+
+from __future__ import annotations
+
+import asyncio
+
+from keepalive.core.events import Sink, StateFailed, StateRecovered, StateRestored
+from keepalive.core.group import RateGroup
+from keepalive.core.state import GroupState
+from keepalive.engine.ports import Clock, Store
+from keepalive.errors import StoreError
+
+SAVE_SECONDS = 0.1
+"""Seconds for which changes are collected before they are saved: at most 200 ms are lost by a SIGKILL."""
+
+STUCK_SECONDS = 5.0
+"""Seconds after which a write that has not come back is told."""
+
+RETRY_SECONDS = 5.0
+"""Seconds until a failed write is tried again."""
+
+LAST_SECONDS = 0.5
+"""Seconds that the last write may take at the end."""
+
+
+class Journal:
+    """Owns the store. `run` writes what was touched; whatever fails is told once and tried again."""
+
+    def __init__(self, store: Store, clock: Clock, tell: Sink) -> None:
+        self._store = store
+        self._clock = clock
+        self._tell = tell
+        self._touched: set[RateGroup] = set()
+        self._incomplete: set[RateGroup] = set()
+        self._wake = asyncio.Event()
+        self._failed_at: float | None = None
+        self._told = ""
+
+    def begin(self, group: RateGroup, now: float) -> None:
+        """Let a group go on where an earlier process stopped."""
+        try:
+            state = self._store.begin(group.plan, now)
+        except StoreError as error:
+            self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
+            return
+        group.restore(state, now)
+        if state != GroupState():
+            calls = sum(count for _, count in state.calls)
+            renewals, denied = len(state.renewed), len(state.refusals)
+            self._tell(
+                StateRestored(at=now, rate_group=group.name, renewals=renewals, calls=calls, denied=denied)
+            )
+
+    def charge(self, group: RateGroup, now: float) -> None:
+        """A call of this group leaves now."""
+        self._store.charge(group.name, now)
+
+    def touch(self, group: RateGroup) -> None:
+        """Something about this group has changed."""
+        self._touched.add(group)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Save what is touched, until cancelled."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(SAVE_SECONDS)
+            await self._save()
+            if self._failed_at is not None:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def finish(self) -> None:
+        """Save what is left, for half a second at most, and let go of the store."""
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._save()
+        except TimeoutError:
+            self._tell_stuck()
+        self._store.close()
+
+    async def _save(self) -> None:
+        """Write once; while the disk is stuck, changes wait in the groups and cost no memory."""
+        self._wake.clear()
+        touched, self._touched = self._touched, set()
+        if not touched:
+            return
+        now = self._clock.now()
+        whole = touched & self._incomplete
+        states = {group.name: group.save(now) if group in whole else group.changes() for group in touched}
+        self._incomplete |= touched
+        stuck = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._tell_stuck)
+        try:
+            await self._store.save(states, now)
+            self._incomplete -= touched
+        except StoreError as error:
+            self._tell_failure(error)
+        finally:
+            stuck.cancel()
+            self._touched |= touched & self._incomplete
+        if self._touched:
+            self._wake.set()
+        if not self._incomplete and self._failed_at is not None:
+            now = self._clock.now()
+            self._tell(StateRecovered(at=now, failed_for=now - self._failed_at))
+            self._failed_at, self._told = None, ""
+
+    def _tell_stuck(self) -> None:
+        hint = "look at the disk; heartbeats go on, and a restart would not know the newest ones"
+        self._tell_failure(StoreError(self._store.path, "a write does not come back", hint))
+
+    def _tell_failure(self, error: StoreError) -> None:
+        now = self._clock.now()
+        if self._failed_at is None:
+            self._failed_at = now
+        if self._told != error.found:
+            self._told = error.found
+            self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
