@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 
 from keepalive._version import __version__
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.config import Configuration
-from keepalive.core.events import DaemonReady, DaemonStarted, Event, Level, Sink
+from keepalive.core.events import DaemonReady, DaemonStarted, Event, Level, Sink, StateFailed
 from keepalive.core.plan import Plan
 from keepalive.engine.clock import BootClock
 from keepalive.engine.scheduler import Scheduler
 from keepalive.engine.supervisor import Supervisor
+from keepalive.errors import StoreError, StoreLockedError
+from keepalive.reload import Reload
 from keepalive.sinks.logs import LogFormat, LogSink, open_log
+from keepalive.store.sqlite import SqliteStore
 
 STDERR = 2
 
 SHORTEST_KEEP = 60.0
 """Seconds that an idle connection is kept at least; always longer than the longest interval."""
+
+OPEN_SECONDS = 3.0
+"""Seconds that opening the state may take."""
 
 LOG_SECONDS = 0.5
 """Seconds that the last log lines may take to be written, when nobody reads them."""
@@ -40,19 +47,28 @@ def open_logs(configuration: Configuration, clock: BootClock, *, colour: bool) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The running parts."""
+
+    scheduler: Scheduler
+    client: CloudflareClient
+
+
 @asynccontextmanager
 async def engine(
-    configuration: Configuration, plan: Plan, clock: BootClock, *sinks: Sink
-) -> AsyncIterator[Scheduler]:
-    """A scheduler that holds `plan`, its client open as long as this is entered; sends nothing until run."""
+    configuration: Configuration, plan: Plan, clock: BootClock, tell: Sink, *, keep_state: bool = False
+) -> AsyncIterator[Engine]:
+    """A scheduler that holds `plan`, its client open as long as this is entered; sends nothing until run.
+
+    Raises:
+        StoreLockedError: `keep_state`, and another daemon keeps its state at the same place.
+    """
+    tell(_started(configuration, clock.now()))
+    store = await _open_store(configuration, clock, tell) if keep_state else None
     intervals = (group.policy.longest_interval for group in plan.values())
     longest = max((interval for interval in intervals if interval < inf), default=0.0)
     cloudflare = configuration.settings.cloudflare
-
-    def tell(event: Event) -> None:
-        for sink in sinks:
-            sink(event)
-
     async with CloudflareClient(
         configuration.credentials,
         base_url=cloudflare.base_url,
@@ -60,10 +76,11 @@ async def engine(
         keepalive_seconds=max(SHORTEST_KEEP, 2 * longest),
     ) as client:
         limit = cloudflare.max_requests_per_second
-        scheduler = Scheduler(client, clock, tell, chance=random.random, max_requests_per_second=limit)
-        scheduler.tell(_started(configuration, clock.now()))
+        scheduler = Scheduler(
+            client, clock, tell, chance=random.random, max_requests_per_second=limit, store=store
+        )
         scheduler.apply(plan)
-        yield scheduler
+        yield Engine(scheduler, client)
 
 
 def _started(configuration: Configuration, now: float) -> DaemonStarted:
@@ -79,16 +96,48 @@ def _started(configuration: Configuration, now: float) -> DaemonStarted:
     )
 
 
-async def run(configuration: Configuration, clock: BootClock, *sinks: Sink) -> None:
-    """Hold every target eligible until SIGTERM or SIGINT, then drain.
+async def run(
+    configuration: Configuration, clock: BootClock, *sinks: Sink, load: Callable[[], Configuration]
+) -> None:
+    """Hold every target eligible until SIGTERM or SIGINT, then drain; SIGHUP reloads.
+
+    Args:
+        configuration: What is in force first.
+        clock: Tells the time.
+        sinks: Get every event.
+        load: Reads the configuration again.
 
     Raises:
+        StoreLockedError: Another daemon keeps its state at the same place.
         asyncio.CancelledError: A second signal came before the drain was over.
     """
-    async with engine(configuration, configuration.plan, clock, *sinks) as scheduler:
-        supervisor = Supervisor(scheduler, clock)
+    tell = fan_out(*sinks)
+    async with engine(configuration, configuration.plan, clock, tell, keep_state=True) as parts:
+        reload = Reload(
+            configuration, load, scheduler=parts.scheduler, client=parts.client, clock=clock, tell=tell
+        )
+        supervisor = Supervisor(parts.scheduler, clock, reload)
         with supervisor.signals():
             await supervisor.run()
+
+
+async def _open_store(configuration: Configuration, clock: BootClock, tell: Sink) -> SqliteStore | None:
+    """Open the state, or say why there is none; a disk that does not answer must not hold up the start."""
+    path = configuration.settings.state.path
+    if not path:
+        return None
+    try:
+        async with asyncio.timeout(OPEN_SECONDS):
+            return await asyncio.to_thread(SqliteStore, Path(path), clock.boot_id, clock.now())
+    except StoreLockedError:
+        raise
+    except StoreError as error:
+        failed = error
+    except TimeoutError:
+        hint = "look at the disk; until a restart nothing is kept"
+        failed = StoreError(path, f"did not open within {OPEN_SECONDS:g} s", hint)
+    tell(StateFailed(at=clock.now(), path=failed.path, cause=failed.found, hint=failed.hint))
+    return None
 
 
 async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> None:
@@ -99,13 +148,25 @@ async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> 
             scheduler.drain("done")
 
     plan = one_beat_each(configuration.plan)
-    async with engine(configuration, plan, clock, *sinks, stop_when_known) as scheduler:
+    tell = fan_out(*sinks, stop_when_known)
+    async with engine(configuration, plan, clock, tell) as parts:
+        scheduler = parts.scheduler
         window = configuration.settings.heartbeat.window
         deadline = asyncio.get_running_loop().call_later(window, scheduler.drain, "out of time")
         try:
             await scheduler.run()
         finally:
             deadline.cancel()
+
+
+def fan_out(*sinks: Sink) -> Sink:
+    """One sink that passes each event on to all of them."""
+
+    def tell(event: Event) -> None:
+        for sink in sinks:
+            sink(event)
+
+    return tell
 
 
 def one_beat_each(plan: Plan) -> Plan:

@@ -32,10 +32,11 @@ def run(options: Options) -> None:
         log = app.open_logs(configuration, clock, colour=options.color)
         code = 0
         try:
-            await app.run(configuration, clock, log)
+            await app.run(configuration, clock, log, load=options.read)
         except asyncio.CancelledError:
             code = INTERRUPTED
-        log.close(app.LOG_SECONDS)
+        finally:
+            log.close(app.LOG_SECONDS)
         sys.stdout.flush()
         # A name server that hangs holds a thread of asyncio's, and the interpreter would wait for it.
         os._exit(code)

@@ -58,6 +58,7 @@ class Configuration:
         path: The file that was read, or None.
         secret_files: Files whose change means new secrets.
         place: Says where the value of a key comes from.
+        reread_secrets: Reads the credentials again, and nothing else; raises ConfigError as `load` does.
     """
 
     settings: Settings
@@ -67,6 +68,7 @@ class Configuration:
     path: Path | None
     secret_files: tuple[Path, ...]
     place: Callable[[KeyPath], str] = field(repr=False, compare=False)
+    reread_secrets: Callable[[], Mapping[str, Credential]] = field(repr=False, compare=False)
 
     def explain(self) -> Iterator[Setting]:
         """Give every effective value and its source, secrets masked."""
@@ -103,6 +105,13 @@ def load(
         hint = "give at least one of its files a row: account_id,script"
         report.fault(("targets",), "nothing to keep alive: the files of the targets hold none", hint)
     report.conclude()
+
+    def reread_secrets() -> Mapping[str, Credential]:
+        again = Report(sources)
+        fresh = read_credentials(settings.credentials, environ, cwd, again)
+        again.conclude()
+        return fresh.credentials
+
     return Configuration(
         settings=settings,
         credentials=keyring.credentials,
@@ -111,6 +120,7 @@ def load(
         path=sources.file,
         secret_files=tuple(dict.fromkeys(keyring.files)),
         place=report.source,
+        reread_secrets=reread_secrets,
     )
 
 

@@ -69,11 +69,12 @@ class Show:
             asyncio.CancelledError: A second signal came before the drain was over.
         """
         loop, plan = asyncio.get_running_loop(), self.configuration.plan
+        tell = app.fan_out(self._scores, self._watch_end, sink)
         async with (
-            app.engine(self.configuration, plan, self._clock, self._scores, self._watch_end, sink) as engine,
+            app.engine(self.configuration, plan, self._clock, tell) as engine,
             asyncio.TaskGroup() as tasks,
         ):
-            supervisor = Supervisor(engine, self._clock)
+            supervisor = Supervisor(engine.scheduler, self._clock)
             beside = [
                 tasks.create_task(self._play(announce), name="fault script"),
                 tasks.create_task(self._naive.run(), name="naive loop"),

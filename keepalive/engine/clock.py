@@ -5,15 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from math import inf
+from pathlib import Path
+
+from keepalive.engine.alarm import Alarm
 
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # macOS has no boot clock
 _SUSPEND_WORTH_TELLING = 0.5
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+ALARM_SECONDS = 1.0
+"""Seconds from which a wait asks for an alarm: a shorter one is over soon enough after a suspend."""
 
 
 class BootClock:
-    """Seconds since boot, suspend included: CLOCK_BOOTTIME of clock_gettime(2)."""
+    """Seconds since boot, suspend included: CLOCK_BOOTTIME of clock_gettime(2).
+
+    Attributes:
+        boot_id: Which boot; "" where the system does not say.
+    """
 
     def __init__(self) -> None:
+        self.boot_id = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        self._alarm = Alarm()
         self._suspended = self._offset()
 
     @staticmethod
@@ -34,7 +47,12 @@ class BootClock:
         Returns:
             Seconds that the machine was suspended since the last call; 0 where it was not.
         """
-        await wait(wake, until - self.now())
+        seconds = until - self.now()
+        if seconds > ALARM_SECONDS:
+            self._alarm.arm(wake, until)
+        await wait(wake, seconds)
+        if seconds > ALARM_SECONDS:
+            self._alarm.arm(wake, inf)
         suspended = self._offset()
         slept, self._suspended = suspended - self._suspended, suspended
         return slept if slept > _SUSPEND_WORTH_TELLING else 0.0

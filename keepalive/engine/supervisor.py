@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from keepalive.engine.ports import Clock
 from keepalive.engine.scheduler import Scheduler
@@ -14,12 +15,26 @@ SUMMARY_SECONDS = 60.0
 """Seconds between two `eligibility.summary`."""
 
 
+class Reload(Protocol):
+    """Puts another configuration in force. Whatever is wrong with it is told, never raised."""
+
+    async def again(self) -> object:
+        """Read all of it again."""
+        ...
+
+    async def watch(self) -> None:
+        """Use secrets that were rotated, until cancelled."""
+        ...
+
+
 class Supervisor:
     """Runs a scheduler until it is told to stop; the first time it drains, the second it ends at once."""
 
-    def __init__(self, scheduler: Scheduler, clock: Clock) -> None:
+    def __init__(self, scheduler: Scheduler, clock: Clock, reload: Reload | None = None) -> None:
         self._scheduler = scheduler
         self._clock = clock
+        self._reload = reload
+        self._hung_up = asyncio.Event()
         self._stops = 0
         self._main: asyncio.Task[object] | None = None
 
@@ -31,9 +46,13 @@ class Supervisor:
         """
         self._main = asyncio.current_task()
         async with asyncio.TaskGroup() as tasks:
-            summaries = tasks.create_task(self._summarise_for_ever(), name="summaries")
+            errands = [tasks.create_task(self._summarise_for_ever(), name="summaries")]
+            if self._reload:
+                errands.append(tasks.create_task(self._reload.watch(), name="secrets"))
+                errands.append(tasks.create_task(self._reload_for_ever(self._reload), name="reload"))
             await self._scheduler.run()
-            summaries.cancel()
+            for errand in errands:
+                errand.cancel()
         self._summarise(final=True)
 
     def stop(self, cause: str) -> None:
@@ -46,17 +65,23 @@ class Supervisor:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, and outlive SIGHUP, for as long as this is entered."""
+        """Stop on SIGTERM and SIGINT, and reload on SIGHUP, for as long as this is entered."""
         loop = asyncio.get_running_loop()
         caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         for signum in caught[:2]:
             loop.add_signal_handler(signum, self.stop, signum.name)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a terminal that closes must lapse nobody
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)  # a terminal that closes only reloads
         try:
             yield
         finally:
             for signum in caught:
                 loop.remove_signal_handler(signum)
+
+    async def _reload_for_ever(self, reload: Reload) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await reload.again()
 
     async def _summarise_for_ever(self) -> None:
         while True:

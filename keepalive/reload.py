@@ -1,0 +1,158 @@
+"""A reload: puts another configuration, or a rotated secret, in force while the daemon runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from keepalive.cloudflare.auth import Credential
+from keepalive.cloudflare.client import CloudflareClient
+from keepalive.config import Configuration
+from keepalive.core.events import ConfigRejected, ConfigReloaded, Sink
+from keepalive.core.plan import Plan
+from keepalive.core.target import Target
+from keepalive.engine.ports import Clock
+from keepalive.engine.scheduler import Scheduler
+from keepalive.errors import ConfigError, KeepaliveError
+
+WATCH_SECONDS = 3.0
+"""Seconds between two looks at the files that hold secrets."""
+
+_FIXED = ("cloudflare.", "log.", "state.", "http.", "control.")
+"""What the parts that hold open files and sockets were built from."""
+
+
+class Reload:
+    """Whatever is wrong with what it reads is told, and the old configuration stays in force."""
+
+    def __init__(  # noqa: PLR0913 - all that a configuration is put into
+        self,
+        configuration: Configuration,
+        load: Callable[[], Configuration],
+        *,
+        scheduler: Scheduler,
+        client: CloudflareClient,
+        clock: Clock,
+        tell: Sink,
+    ) -> None:
+        """Wire it up.
+
+        Args:
+            configuration: What is in force.
+            load: Reads the configuration again, in a thread.
+            scheduler: Gets the plan.
+            client: Gets the credentials.
+            clock: Tells the time.
+            tell: Gets what became of it.
+        """
+        self._configuration = configuration
+        self._started_with = _fixed(configuration)
+        self._credentials = configuration.credentials
+        self._load = load
+        self._scheduler = scheduler
+        self._client = client
+        self._clock = clock
+        self._tell = tell
+
+    async def again(self) -> ConfigReloaded | ConfigRejected:
+        """Read the configuration again and put it in force.
+
+        Unchanged targets keep their deadlines, timers and connections.
+        """
+        try:
+            fresh = await asyncio.to_thread(self._load)
+            event: ConfigReloaded | ConfigRejected = self._put(fresh)
+        except KeepaliveError as error:
+            event = self._rejected(error)
+        except Exception as error:  # noqa: BLE001 - a file that trips our reader must not stop the daemon
+            event = ConfigRejected(
+                at=self._clock.now(), faults=(f"{type(error).__name__}: please report it",)
+            )
+        self._tell(event)
+        return event
+
+    async def watch(self) -> None:
+        """Look at the files that hold secrets every few seconds, and use what changed, until cancelled."""
+        seen = await asyncio.to_thread(_marks, self._configuration.secret_files)
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            files = self._configuration.secret_files
+            marks = await asyncio.to_thread(_marks, files)
+            if any(marks[file] != seen.get(file, marks[file]) for file in files):
+                await self._rotate()
+            seen = marks
+
+    async def _rotate(self) -> None:
+        """Read the secrets again; the rest of the configuration may be in the middle of an edit."""
+        try:
+            credentials = await asyncio.to_thread(self._configuration.reread_secrets)
+            self._client.replace_credentials(credentials)
+        except KeepaliveError as error:
+            self._tell(self._rejected(error))
+            return
+        if changed := self._changed(credentials):
+            targets = len(_targets(self._configuration.plan))
+            now = self._clock.now()
+            self._tell(ConfigReloaded(at=now, targets=targets, added=0, removed=0, credentials=changed))
+
+    def _put(self, fresh: Configuration) -> ConfigReloaded:
+        old, new = _targets(self._configuration.plan), _targets(fresh.plan)
+        self._client.replace_credentials(fresh.credentials)
+        self._scheduler.apply(fresh.plan)
+        self._configuration = fresh
+        fixed = _fixed(fresh)
+        return ConfigReloaded(
+            at=self._clock.now(),
+            targets=len(new),
+            added=len(new - old),
+            removed=len(old - new),
+            credentials=self._changed(fresh.credentials),
+            restart_needed=tuple(
+                key
+                for key in sorted(fixed.keys() | self._started_with.keys())
+                if fixed.get(key) != self._started_with.get(key)
+            ),
+        )
+
+    def _changed(self, credentials: Mapping[str, Credential]) -> tuple[str, ...]:
+        """Whose secret is another one; what was refused to it is tried at once."""
+        changed = tuple(
+            name for name, each in credentials.items() if self._credentials.get(name, each) != each
+        )
+        self._credentials = credentials
+        for name in changed:
+            self._scheduler.forgive((name,))
+        return changed
+
+    def _rejected(self, error: KeepaliveError) -> ConfigRejected:
+        faults = error.faults if isinstance(error, ConfigError) else (error,)
+        return ConfigRejected(at=self._clock.now(), faults=tuple(str(fault) for fault in faults))
+
+
+def _targets(plan: Plan) -> set[Target]:
+    return {target for group in plan.values() for target in group.targets}
+
+
+def _fixed(configuration: Configuration) -> dict[str, object]:
+    return {
+        setting.key: setting.value for setting in configuration.explain() if setting.key.startswith(_FIXED)
+    }
+
+
+_Mark = tuple[int, int, int] | None
+
+
+def _marks(files: Iterable[Path]) -> dict[Path, _Mark]:
+    return dict(_marked(files))
+
+
+def _marked(files: Iterable[Path]) -> Iterator[tuple[Path, _Mark]]:
+    """What tells one version of a file from the next; None where it cannot be looked at."""
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            yield file, None
+        else:
+            yield file, (found.st_ino, found.st_mtime_ns, found.st_size)
