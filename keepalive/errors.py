@@ -62,7 +62,7 @@ class StoreError(KeepaliveError):
         self.path = path
         self.found = found
         self.hint = hint
-        super().__init__(f"{path}: {found}; {hint}")
+        super().__init__(f"{path} {found}; {hint}")
 
 
 class StoreLockedError(StoreError):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
 
-from keepalive.core.outcome import Order, Outcome
-
-if TYPE_CHECKING:  # a session remembers its flights, a flight its session
-    from keepalive.simulator.session import Session
+from keepalive.core.outcome import Accepted, Order, Outcome
+from keepalive.simulator.result import Try
+from keepalive.simulator.session import Session
 
 
 class Flight:
@@ -34,3 +32,11 @@ class Flight:
         self.ends_at = inf
         self.counts_only = False
         self.outcome: Outcome | None = None
+
+    def noted(self) -> Try:
+        """Write it down, as far as the client knows."""
+        if self.outcome is None:
+            ending = "under_way"
+        else:
+            ending = "accepted" if isinstance(self.outcome, Accepted) else self.outcome.fault.cause
+        return Try(self.sent_at, self.ends_at, self.order.number, self.order.hedge, ending)

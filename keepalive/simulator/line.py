@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import inf
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.outcome import Attempt, Order, Throttled
 from keepalive.core.plan import GroupPlan
+from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.meter import Meter
@@ -18,6 +20,9 @@ from keepalive.simulator.result import FalseClaim, GroupResult, Lapse
 from keepalive.simulator.session import Session
 from keepalive.simulator.spells import MachineSpell, RemoteSpell
 from keepalive.simulator.user import User
+
+UNSAVED_SECONDS = 0.2
+"""Renewals of the last moments before a crash that nobody had saved; calls are never lost."""
 
 SILENCE_GRACE = 0.25
 """Seconds after a 429 in which what is already leaving may still leave."""
@@ -50,6 +55,14 @@ class Group(Protocol):
         """Make everybody due: the machine has slept."""
         ...
 
+    def save(self, now: float) -> GroupState:
+        """What the next process needs."""
+        ...
+
+    def restore(self, state: GroupState, now: float) -> None:
+        """Go on where another process stopped."""
+        ...
+
 
 class Line:
     """One rate group: the client's side, Cloudflare's side, and what is measured between them.
@@ -57,6 +70,7 @@ class Line:
     Attributes:
         plan: What the group is to hold.
         group: The client's side; another one after a crash.
+        saved: What the last process had saved; None before a crash.
         opinions: What the client's side says of each target.
         user: Cloudflare's side of the quota.
         sessions: Cloudflare's side of each target.
@@ -74,6 +88,7 @@ class Line:
         "group",
         "opinions",
         "plan",
+        "saved",
         "sends",
         "sessions",
         "silence_calls",
@@ -87,6 +102,7 @@ class Line:
     def __init__(self, plan: GroupPlan, spells: tuple[RemoteSpell, ...], group: Group) -> None:
         self.plan = plan
         self.group = group
+        self.saved: GroupState | None = None
         self.user = User(plan.quota, plan.policy.window, plan.policy.interval)
         self.sessions = {
             target: Session(
@@ -128,10 +144,20 @@ class Line:
             if isinstance(event, EligibilityChanged):
                 self.opinions[event.target].hear(event.to_state, event.at)
 
-    def forget(self, now: float) -> None:
-        """The group is gone, and its opinions with it."""
+    def crash(self, now: float, successor: Group) -> None:
+        """The process is gone, and its opinions with it; `successor` gets what it had saved."""
         for opinion in self.opinions.values():
             opinion.hear(None, now)
+        state = self.group.save(now)
+        renewed = tuple(renewal for renewal in state.renewed if renewal[1] <= now - UNSAVED_SECONDS)
+        self.group, self.saved = successor, replace(state, renewed=renewed)
+
+    def start(self, now: float) -> None:
+        """A process takes over the plan, and what an earlier one had saved."""
+        self.group.apply(self.plan, now)
+        if self.saved is not None:
+            self.group.restore(self.saved, now)
+        self.woken_at = -inf
 
     def close(self, end: float) -> None:
         """The simulation is over: what fell due until now counts."""

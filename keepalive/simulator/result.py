@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keepalive.core.outcome import Accepted
 from keepalive.core.target import Target
-from keepalive.simulator.flight import Flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +16,6 @@ class Try:
     number: int
     hedge: bool
     ending: str
-
-    @classmethod
-    def of(cls, flight: Flight) -> Try:
-        """Write down a flight."""
-        outcome, order = flight.outcome, flight.order
-        if outcome is None:
-            ending = "under_way"
-        else:
-            ending = "accepted" if isinstance(outcome, Accepted) else outcome.fault.cause
-        return cls(flight.sent_at, flight.ends_at, order.number, order.hedge, ending)
 
 
 @dataclass(frozen=True, slots=True)

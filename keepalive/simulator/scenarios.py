@@ -14,6 +14,7 @@ from keepalive.errors import UsageError
 from keepalive.simulator.network import Latency
 from keepalive.simulator.spells import (
     Broken,
+    Crash,
     Flaky,
     Loss,
     MachineSpell,
@@ -21,6 +22,7 @@ from keepalive.simulator.spells import (
     RemoteSpell,
     Slow,
     Spell,
+    Suspend,
     Throttle,
 )
 
@@ -89,7 +91,7 @@ FOUR_GROUPS = fleet(4, 42)
 """What the promises are made for: as many targets as a quota holds unstretched, four times."""
 
 
-Weather = Callable[[Random, float], tuple[Spell, ...]]
+Weather = Callable[[Random, float, tuple[GroupPlan, ...]], tuple[Spell, ...]]
 """Makes the spells of so many seconds of virtual time; their phases come from the source of chance."""
 
 
@@ -108,21 +110,21 @@ class Preset(NamedTuple):
 
 
 def _always(*spells: Spell) -> Weather:
-    return lambda _chance, _duration: spells
+    return lambda _chance, _duration, _groups: spells
 
 
 _START, _TAIL = 60.0, 120.0
 """Seconds without faults at the beginning, to get into step, and at the end, to see what a fault did."""
 
 
-def _again_and_again(faults: Callable[[float], tuple[Spell, ...]], pause: float) -> Weather:
+def _again_and_again(faults: Callable[[float, Random], tuple[Spell, ...]], pause: float) -> Weather:
     """The same faults, each time at another phase: `pause` to twice as many seconds of health between."""
 
-    def weather(chance: Random, duration: float) -> tuple[Spell, ...]:
+    def weather(chance: Random, duration: float, _groups: tuple[GroupPlan, ...]) -> tuple[Spell, ...]:
         spells: list[Spell] = []
         moment = _START + pause * chance.random()
         while moment < duration - _TAIL:
-            spells += faults(moment)
+            spells += faults(moment, chance)
             moment = spells[-1].end + pause * (1 + chance.random())
         return tuple(spells)
 
@@ -130,34 +132,66 @@ def _again_and_again(faults: Callable[[float], tuple[Spell, ...]], pause: float)
 
 
 def _outage(length: float, loss: Loss) -> Weather:
-    return _again_and_again(lambda at: (Outage(start=at, length=length, loss=loss),), pause=120.0)
+    return _again_and_again(lambda at, _: (Outage(start=at, length=length, loss=loss),), pause=120.0)
 
 
 def _relapse(loss: Loss) -> Weather:
     """22 s down, 7 s up, 22 s down."""
     return _again_and_again(
-        lambda at: tuple(Outage(start=start, length=22.0, loss=loss) for start in (at, at + 29.0)),
+        lambda at, _: tuple(Outage(start=start, length=22.0, loss=loss) for start in (at, at + 29.0)),
         pause=120.0,
     )
 
 
 def _throttle(retry_after: float | None) -> Weather:
     return _again_and_again(
-        lambda at: (Throttle(start=at, length=5.0, retry_after=retry_after),), pause=400.0
+        lambda at, _: (Throttle(start=at, length=5.0, retry_after=retry_after),), pause=400.0
     )
 
 
 def _broken(targets: int, start: float = 0.0) -> Weather:
     """From `start` on so many targets of each group answer 503; chance says where they stand in its order."""
 
-    def weather(chance: Random, _duration: float) -> tuple[Spell, ...]:
-        chosen = (target for plan in FOUR_GROUPS for target in chance.sample(plan.targets, targets))
+    def weather(chance: Random, _duration: float, groups: tuple[GroupPlan, ...]) -> tuple[Spell, ...]:
+        chosen = (
+            target
+            for plan in groups
+            for target in chance.sample(plan.targets, min(targets, len(plan.targets)))
+        )
         return (Broken(targets=frozenset(chosen), status=503, start=start),)
 
     return weather
 
 
-def _everything(chance: Random, duration: float) -> tuple[Spell, ...]:
+def _some_outage(at: float, chance: Random) -> tuple[Spell, ...]:
+    return (Outage(start=at, length=chance.uniform(2.0, 26.0), loss=chance.choice(tuple(Loss))),)
+
+
+def _some_throttle(at: float, chance: Random) -> tuple[Spell, ...]:
+    return (
+        Throttle(start=at, length=chance.uniform(1.0, 5.0), retry_after=chance.choice((None, 5.0, 10.0))),
+    )
+
+
+def _sleep(length: float) -> Weather:
+    return _again_and_again(lambda at, _: (Suspend(start=at, length=length),), pause=600.0)
+
+
+def _crashes(up: tuple[float, float], down: float) -> Weather:
+    """From `_START` on: so many seconds of life, drawn between the two of `up`, then `down` of absence."""
+
+    def weather(chance: Random, duration: float, _groups: tuple[GroupPlan, ...]) -> tuple[Spell, ...]:
+        spells: list[Spell] = []
+        moment = _START
+        while (moment := moment + chance.uniform(*up)) < duration - _TAIL:
+            spells.append(Crash(start=moment, length=down))
+            moment += down
+        return tuple(spells)
+
+    return weather
+
+
+def _everything(chance: Random, duration: float, _groups: tuple[GroupPlan, ...]) -> tuple[Spell, ...]:
     """Noise all the time, one outage and one spell of 429, at least 45 s apart: one fault at a time."""
     outage, apart = 20.0, 45.0
     first = chance.uniform(60.0, duration / 2 - outage - apart)
@@ -189,14 +223,32 @@ PRESETS: Mapping[str, Preset] = {
     "broken-10-later": Preset(FOUR_GROUPS, _broken(10, start=_START), _DAY),
     "throttle-5s": Preset(FOUR_GROUPS, _throttle(None), 4.0),
     "throttle-5s-retry-after": Preset(FOUR_GROUPS, _throttle(5.0), 4.0),
+    "outage": Preset(FOUR_GROUPS, _again_and_again(_some_outage, pause=120.0), 1.0),
+    "flaky": Preset(FOUR_GROUPS, _always(Flaky(reset=0.05, unavailable=0.03, hang=0.01)), 1.0),
+    "slow": Preset(FOUR_GROUPS, _always(Slow(seconds=4.0)), 1.0),
+    "throttle-storm": Preset(FOUR_GROUPS, _again_and_again(_some_throttle, pause=120.0), 1.0),
+    "suspend": Preset(FOUR_GROUPS, _sleep(HOUR), 4.0),
+    "crash-loop": Preset(FOUR_GROUPS, _crashes((0.9, 0.9), 1.0), 1.0),
+    "crash-loop-stretched": Preset(fleet(4, 63), _crashes((0.9, 0.9), 1.0), 1.0),
+    "rapid-kills": Preset(FOUR_GROUPS, _crashes((0.05, 2.0), 0.3), 0.25),
+    "restart-20s": Preset(FOUR_GROUPS, _crashes((60.0, 120.0), 20.0), 6.0),
     "benchmark": Preset(fleet(3, 20), _everything, 1 / 6),
 }
-"""Every scenario by its name: the first promise in full, and the trace that peers are compared by."""
+"""Every scenario by its name: what is promised, what users ask for, and the trace peers are compared by."""
 
 
-def scenario(name: str, seed: int, hours: float | None = None) -> Scenario:
-    """Make a scenario of `PRESETS`, for `hours` of virtual time or as long as it says itself."""
+def scenario(
+    name: str, seed: int, hours: float | None = None, groups: tuple[GroupPlan, ...] = ()
+) -> Scenario:
+    """Make a scenario of `PRESETS`, with its own hours and groups unless others are given."""
     preset = PRESETS[name]
     duration = HOUR * (preset.hours if hours is None else hours)
-    spells = preset.weather(Random(f"{name}/{seed}"), duration)  # noqa: S311  chance by seed, no secret
-    return Scenario(name=name, seed=seed, groups=preset.groups, spells=spells, duration=duration)
+    groups = groups or preset.groups
+    chance = Random(f"{name}/{seed}")  # noqa: S311  chance by seed, no secret
+    return Scenario(
+        name=name,
+        seed=seed,
+        groups=groups,
+        spells=preset.weather(chance, duration, groups),
+        duration=duration,
+    )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
+from typing import Protocol
 
 from keepalive.core.target import Target
-from keepalive.simulator.flight import Flight
 from keepalive.simulator.result import Lapse, Try
 from keepalive.simulator.spells import Broken, Flaky, MachineSpell, Outage, RemoteSpell, Slow, Throttle
 
 _TRIES_KEPT = 100
+
+
+class Noting(Protocol):
+    """An attempt that can be written down."""
+
+    def noted(self) -> Try:
+        """Write it down, as far as the client knows."""
+        ...
 
 
 class Session:
@@ -49,7 +57,7 @@ class Session:
         self.verdicts = tuple(spell for spell in spells if isinstance(spell, Throttle | Broken))
         self.since: float | None = None
         self.until = -inf
-        self.tries: deque[Flight] = deque(maxlen=_TRIES_KEPT)
+        self.tries: deque[Noting] = deque(maxlen=_TRIES_KEPT)
         self.gaps: list[tuple[float, float, tuple[Try, ...]]] = []
 
     def renew(self, now: float) -> float:
@@ -101,4 +109,4 @@ class Session:
         )
 
     def _miss(self, until: float) -> None:
-        self.gaps.append((self.until, until, tuple(Try.of(flight) for flight in self.tries)))
+        self.gaps.append((self.until, until, tuple(attempt.noted() for attempt in self.tries)))

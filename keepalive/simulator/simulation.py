@@ -59,8 +59,7 @@ class Simulation:
 
     def _start(self) -> None:
         for line in self._lines:
-            line.group.apply(line.plan, self._now)
-            line.woken_at = -inf
+            line.start(self._now)
             self._arm(line, self._now)
 
     # --- what the engine does --------------------------------------------------------------------
@@ -140,8 +139,7 @@ class Simulation:
         self._halt()
         self._address = Pace(self._scenario.address_limit)
         for line in self._lines:
-            line.forget(self._now)
-            line.group = self._group(line.plan.name)
+            line.crash(self._now, self._group(line.plan.name))
         self._at(spell.end, partial(self._start))
 
     # --- what is measured -------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class Suspend(MachineSpell):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash(MachineSpell):
-    """The process dies with all it knew, and another one starts `length` seconds later."""
+    """The process is killed, and another one starts `length` seconds later with what the first had saved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.outcome import Accepted, Attempt, Order
 from keepalive.core.plan import GroupPlan
+from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 
 
@@ -57,6 +58,12 @@ class NaiveGroup:
     def hasten(self, now: float) -> None:
         self.hastened.append(now)
         self._due = dict.fromkeys(self._due, now)
+
+    def save(self, now: float) -> GroupState:
+        return GroupState()
+
+    def restore(self, state: GroupState, now: float) -> None:
+        """It never remembers anything."""
 
     def _change(self, target: Target, to_state: Eligibility, at: float) -> None:
         change = EligibilityChanged(
