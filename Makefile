@@ -54,6 +54,10 @@ format: venv
 bench: venv
 	@$(BIN)/python -m benchmarks
 
+## promises: every fault that must lapse nobody, in full: 100 phases, or a day of virtual time (some minutes)
+promises: venv
+	@$(BIN)/python -m benchmarks.promises --workers $(WORKERS)
+
 ## audit: asks the vulnerability database about the locked versions (needs a network)
 audit: venv
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
@@ -78,4 +82,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench audit image lock clean help
+.PHONY: venv run test cover check format bench promises audit image lock clean help

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "check": "Say what the configuration means and whether its tokens are good; send no heartbeat.",
     "config": "Explain the configuration.",
     "init": "Write a commented configuration.",
+    "simulate": "Play hours of heartbeats and faults in virtual time.",
     "demo": "Play keepalive against a local Cloudflare, with faults on the way.",
     "emulator": "Run a local Cloudflare until Ctrl-C, for tests of other programs.",
 }

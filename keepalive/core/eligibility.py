@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from math import inf
 
 AT_RISK_AFTER = 2 / 3
 """Part of the window after which an unrenewed lease is called at risk."""
@@ -43,11 +42,3 @@ def judge(renewed_at: float | None, *, denied: bool, now: float, window: float) 
     if now >= renewed_at + window * AT_RISK_AFTER:
         return Eligibility.AT_RISK
     return Eligibility.ELIGIBLE
-
-
-def next_change(renewed_at: float, now: float, window: float) -> float:
-    """When an unrenewed lease changes its state next; infinite once it has lapsed."""
-    at_risk, lapsed = renewed_at + window * AT_RISK_AFTER, renewed_at + window
-    if now < at_risk:
-        return at_risk
-    return lapsed if now < lapsed else inf

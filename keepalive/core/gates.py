@@ -144,6 +144,8 @@ class Gates:
 
     def close_over(self, target: Target, now: float) -> list[Key]:
         """A heartbeat of `target` was accepted: whatever it stands under works."""
+        if not self.breakers:
+            return []
         return [key for scope in Scope for key in self.close(target[:scope], now)]
 
     def close_under(self, key: Key, now: float) -> list[Key]:

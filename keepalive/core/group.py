@@ -326,6 +326,8 @@ class RateGroup:
     def announce(self, now: float) -> list[Event]:
         """What happened since the last call: a lease that ran down is dated when it did."""
         self._roster.run_down(now)
+        if not self._events:
+            return []
         events = self._events.copy()
         self._events.clear()
         return events

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from math import inf
 
-from keepalive.core.eligibility import AT_RISK_AFTER, Eligibility, judge, next_change
+from keepalive.core.eligibility import AT_RISK_AFTER, Eligibility, judge
 from keepalive.core.events import EligibilityChanged, Event
 from keepalive.core.hold import Hold
 from keepalive.core.target import Key, Target
@@ -129,20 +129,41 @@ class Roster:
         if hold.renewed_at is not None and state.holds and not hold.watched:
             hold.watched = True
             self._ticket += 1
-            heappush(self._watch, (next_change(hold.renewed_at, now, self.window), self._ticket, hold))
+            heappush(self._watch, (self._runs_down_at(hold), self._ticket, hold))
         return hold.state is not before
 
     def next_at(self) -> float:
         """When a lease may run down next."""
-        return self._watch[0][0] if self._watch else inf
+        while self._watch:
+            at, _, hold = self._watch[0]
+            runs_down_at = self._runs_down_at(hold)
+            if at >= runs_down_at:
+                return at
+            if runs_down_at < inf:  # it was renewed since: nobody has to wake for its old moment
+                self._ticket += 1
+                heapreplace(self._watch, (runs_down_at, self._ticket, hold))
+            else:
+                heappop(self._watch)
+                hold.watched = False
+        return inf
+
+    def _runs_down_at(self, hold: Hold) -> float:
+        if hold.renewed_at is None or self._holds.get(hold.target) is not hold:
+            return inf
+        match hold.state:
+            case Eligibility.ELIGIBLE:
+                return hold.renewed_at + self.window * AT_RISK_AFTER
+            case Eligibility.AT_RISK:
+                return hold.renewed_at + self.window
+            case _:
+                return inf
 
     def run_down(self, now: float) -> None:
         """Tell which leases have run down until now."""
-        while self._watch and self._watch[0][0] <= now:
+        while self.next_at() <= now:
             hold = heappop(self._watch)[2]
             hold.watched = False
-            if self._holds.get(hold.target) is hold:
-                self.judge(hold, now, "late")
+            self.judge(hold, now, "late")
 
     def _run_down(self, hold: Hold, now: float) -> None:
         if hold.renewed_at is None:

@@ -238,10 +238,14 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def scenario(
-    name: str, seed: int, hours: float | None = None, groups: tuple[GroupPlan, ...] = ()
+    name: str,
+    seed: int,
+    hours: float | None = None,
+    groups: tuple[GroupPlan, ...] = (),
+    preset: Preset | None = None,
 ) -> Scenario:
-    """Make a scenario of `PRESETS`, with its own hours and groups unless others are given."""
-    preset = PRESETS[name]
+    """Make a scenario of `preset`, or of the one by that name; with its own hours and groups, or others."""
+    preset = preset or PRESETS[name]
     duration = HOUR * (preset.hours if hours is None else hours)
     groups = groups or preset.groups
     chance = Random(f"{name}/{seed}")  # noqa: S311  chance by seed, no secret

@@ -42,16 +42,21 @@ class Simulation:
         self._entries = count()
         self._agenda: list[tuple[float, int, partial[None]]] = []
 
-    def play(self) -> Result:
-        """Play it from 0 to the end."""
+    def play(self, watch: Callable[[float], None] | None = None) -> Result:
+        """Play it from 0 to the end; `watch` is told a hundred times how much of it is done, 0 to 1."""
         for spell in self._scenario.machine_spells:
             halt = self._suspend if isinstance(spell, Suspend) else self._crash
             self._at(spell.start, partial(halt, spell))
         self._start()
         agenda, end = self._agenda, self._scenario.duration
+        step = end / 100
+        told_at = step if watch else inf
         while agenda and agenda[0][0] < end:
             self._now, _, act = heappop(agenda)
             act()
+            if watch and self._now >= told_at:
+                watch(self._now / end)
+                told_at = self._now + step
         return self._finish()
 
     def _at(self, moment: float, act: partial[None]) -> None:

@@ -1,10 +1,8 @@
-from math import inf
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepalive.core.eligibility import Eligibility, judge, next_change
+from keepalive.core.eligibility import Eligibility, judge
 
 WORSE = [Eligibility.ELIGIBLE, Eligibility.AT_RISK, Eligibility.LAPSED]
 moments = st.floats(0, 1e6)
@@ -46,25 +44,6 @@ def test_without_a_renewal_a_lease_only_gets_worse(
     after = judge(renewed_at, denied=False, now=renewed_at + age + more, window=window)
 
     assert WORSE.index(after) >= WORSE.index(before)
-
-
-@given(moments, st.floats(0, 2000), windows)
-def test_the_next_change_is_the_first_moment_at_which_the_state_is_another(
-    renewed_at: float, age: float, window: float
-) -> None:
-    now = renewed_at + age
-    state = judge(renewed_at, denied=False, now=now, window=window)
-
-    change = next_change(renewed_at, now, window)
-
-    if change == inf:
-        assert state is Eligibility.LAPSED
-    else:
-        assert change > now
-        assert judge(renewed_at, denied=False, now=change, window=window) is not state
-        halfway = (now + change) / 2
-        if halfway < change:
-            assert judge(renewed_at, denied=False, now=halfway, window=window) is state
 
 
 def test_only_the_eligible_and_those_at_risk_hold() -> None:
