@@ -124,9 +124,8 @@ class _Reader:
         return _Table(kind, values)
 
     def _fault(self, place: KeyPath, found: str, hint: str) -> None:
-        line = next(
-            self._lines[place[:end]] for end in range(len(place), -1, -1) if place[:end] in self._lines
-        )
+        above = (place[:end] for end in range(len(place), 0, -1))
+        line = next((self._lines[path] for path in above if path in self._lines), 1)
         self.faults.append(ConfigFault(f"{self._path}:{line}", dotted(place), found, hint))
 
 
