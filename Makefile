@@ -58,6 +58,10 @@ bench: venv
 promises: venv
 	@$(BIN)/python -m benchmarks.promises --workers $(WORKERS)
 
+## soak: the real daemon for two hours, in which a week of heartbeats and faults passes (FOR=10m for less)
+soak: venv
+	@$(BIN)/python -m benchmarks.soak $(if $(FOR),--for $(FOR))
+
 ## audit: asks the vulnerability database about the locked versions (needs a network)
 audit: venv
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
@@ -82,4 +86,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises audit image lock clean help
+.PHONY: venv run test cover check format bench promises soak audit image lock clean help
