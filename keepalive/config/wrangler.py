@@ -84,8 +84,10 @@ def _read(file: Path) -> _Wrangler:
             file.name, key, "is not what Wrangler writes there", "mend it, or move it away for now"
         )
     except ValueError as error:
-        reason = str(error)
-        fault = ConfigFault(file.name, "", f"cannot be read: {reason}", "mend it, or move it away for now")
+        fault = ConfigFault(file.name, "", f"cannot be read: {error}", "mend it, or move it away for now")
+    except RecursionError:
+        found = "cannot be read: lists or tables are nested too deeply"
+        fault = ConfigFault(file.name, "", found, "mend it, or move it away for now")
     raise ConfigError((fault,))
 
 

@@ -85,6 +85,14 @@ def test_a_broken_project_is_told(folder: Folder, name: str, text: str, fault: s
     assert str(raised.value).startswith(fault)
 
 
+@pytest.mark.parametrize(("name", "before"), [("wrangler.jsonc", ""), ("wrangler.toml", "x = ")])
+def test_nesting_without_end_is_no_crash(folder: Folder, name: str, before: str) -> None:
+    folder.write(name, before + "[" * 50_000)
+    with pytest.raises(ConfigError) as raised:
+        find_project(folder.path)
+    assert str(raised.value).startswith(f"{name}: cannot be read: lists or tables are nested too deeply; ")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='ab"\\/*,]} \n'),
     lambda inner: (
