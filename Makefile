@@ -62,6 +62,12 @@ promises: venv
 soak: venv
 	@$(BIN)/python -m benchmarks.soak $(if $(FOR),--for $(FOR))
 
+## kills: real daemons killed 100 times with absences of up to 20 s, then rapidly, then in a loop (15 minutes)
+kills: venv
+	@$(BIN)/python -m benchmarks.kill rounds
+	@$(BIN)/python -m benchmarks.kill rapid
+	@$(BIN)/python -m benchmarks.kill loop
+
 ## audit: asks the vulnerability database about the locked versions (needs a network)
 audit: venv
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
@@ -86,4 +92,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak audit image lock clean help
+.PHONY: venv run test cover check format bench promises soak kills audit image lock clean help

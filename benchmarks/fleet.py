@@ -44,18 +44,26 @@ class Fleet:
         users = (User(name, (Credential.api_token(_token(name)),)) for name in self.names)
         return World(tuple(users), {ACCOUNT_ID: every}, window=self.window, events_per_second=0)
 
-    def write(self, folder: Path, base_url: str) -> Path:
-        """Write the configuration, and say where."""
+    def write(self, folder: Path, base_url: str, *, only: str | None = None, state: str = "") -> Path:
+        """Write the configuration of all users or of one, and say where; `state` is the file that is kept."""
         file = folder / "keepalive.toml"
         file.touch(0o600)
-        file.write_text("\n".join(self._toml(base_url)) + "\n", encoding="utf-8")
+        names = self.names if only is None else (only,)
+        file.write_text("\n".join(self._toml(base_url, names, state)) + "\n", encoding="utf-8")
         return file
 
-    def _toml(self, base_url: str) -> list[str]:
+    def _toml(self, base_url: str, names: tuple[str, ...], state: str) -> list[str]:
         heartbeat = f"window = {self.window / self.factor}\ninterval = {self.interval / self.factor}"
         period = Quota().period / self.factor
-        lines = ["[heartbeat]", heartbeat, "[cloudflare]", f'base_url = "{base_url}"', "[state]", 'path = ""']
-        for name in self.names:
+        lines = [
+            "[heartbeat]",
+            heartbeat,
+            "[cloudflare]",
+            f'base_url = "{base_url}"',
+            "[state]",
+            f'path = "{state}"',
+        ]
+        for name in names:
             lines += [f"[credentials.{name}]", f'api_token = "{_token(name)}"', f'rate_group = "{name}"']
             lines += [f"[rate_groups.{name}]", f"period = {period}"]
             scripts = ", ".join(f'"{script}"' for script in self.scripts(name))

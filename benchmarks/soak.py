@@ -111,8 +111,7 @@ async def soak(seconds: float, factor: float, targets: int, seed: int) -> Soaked
     looks: list[Look] = []
     with TemporaryDirectory() as folder:
         async with emulator:
-            config = fleet.write(Path(folder), emulator.base_url)
-            config.write_text(config.read_text().replace('path = ""', 'path = "state.db"'))
+            config = fleet.write(Path(folder), emulator.base_url, state="state.db")
             async with started(config, "--log-level", "warning") as daemon:
                 begun = time.monotonic()
                 while (at := time.monotonic() - begun) < seconds:

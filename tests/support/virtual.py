@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from keepalive.core.events import Event
 from keepalive.core.outcome import Accepted, Fault, Outcome, Transient
+from keepalive.core.plan import GroupPlan
+from keepalive.core.stamp import Stamp
+from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 from keepalive.engine.clock import wait
+from keepalive.errors import StoreError
 
 
 class LoopClock:
@@ -81,3 +85,74 @@ class Recorder:
 
     def named(self, name: str) -> list[Event]:
         return [event for event in self.events if event.name == name]
+
+
+NO_ROOM = StoreError("memory", "cannot be written: no space left on device", "make room")
+
+
+class MemoryStore:
+    """A store without a disk. What it keeps outlives the daemon that used it: `reopen` is the next one's.
+
+    Attributes:
+        fault: Raised by every save, while it is set.
+        free: Cleared, no save comes back.
+        broken: Groups whose ledger cannot be kept.
+        saves: What was saved when, for tests of how soon and how much.
+    """
+
+    path = "memory"
+
+    def __init__(self, boot_id: str = "one", now: float = 0.0) -> None:
+        self.fault: StoreError | None = None
+        self.free = asyncio.Event()
+        self.free.set()
+        self.broken: set[str] = set()
+        self.saves: list[tuple[float, Mapping[str, GroupState]]] = []
+        self.closed = False
+        self._boot_id = boot_id
+        self._known: dict[str, GroupState] = {}
+        self._states: dict[str, tuple[Stamp, GroupState]] = {}
+        self._calls: dict[str, list[Stamp]] = {}
+        self._kept: set[str] = set()
+
+    def reopen(self, now: float, boot_id: str | None = None) -> MemoryStore:
+        """What the next daemon opens, in this boot or in another one."""
+        store = MemoryStore(self._boot_id if boot_id is None else boot_id)
+        ours = Stamp(store._boot_id, now)
+        store._known = {name: state.carried_over(then, ours) for name, (then, state) in self._states.items()}
+        store._states = {name: (ours, state) for name, state in store._known.items()}
+        store._calls = self._calls
+        return store
+
+    def begin(self, plan: GroupPlan, now: float) -> GroupState:
+        self._kept.discard(plan.name)
+        if plan.name in self.broken:
+            raise NO_ROOM
+        self._kept.add(plan.name)
+        calls = self._calls.setdefault(plan.name, [])
+        if calls:
+            ours, last = Stamp(self._boot_id, now), calls[-1]
+            at_least, at_most = ours.elapsed(last)
+            same = at_least == at_most
+            since = (now if same else last.at) - plan.quota.period
+            calls[:] = [call if same else ours for call in calls if call.at > since]
+        known = self._known.pop(plan.name, GroupState())
+        return replace(known, calls=tuple((call.at, 1) for call in calls))
+
+    def charge(self, group: str, at: float) -> None:
+        if group in self._kept:
+            self._calls[group].append(Stamp(self._boot_id, at))
+
+    async def save(self, states: Mapping[str, GroupState], at: float) -> None:
+        await self.free.wait()
+        if self.fault:
+            raise self.fault
+        self.saves.append((asyncio.get_running_loop().time(), states))
+        for name, state in states.items():
+            old = self._states.get(name)
+            renewed = dict(old[1].renewed if old else ()) | dict(state.renewed)
+            kept = replace(state, renewed=tuple(renewed.items()), calls=())
+            self._states[name] = (Stamp(self._boot_id, at), kept)
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,163 @@
+"""Kills: real daemons are killed again and again; what Cloudflare's side sees of it is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.daemon import Daemon, started
+from benchmarks.fleet import Fleet
+from benchmarks.report import Figure, Report
+from benchmarks.trace import worst_period
+from keepalive.emulator import Emulator
+
+TARGETS = 42
+"""Of each daemon: as many as one user's quota holds unstretched."""
+
+START_SECONDS = 1.0
+"""Within so many seconds of its start a process has its first heartbeat on the wire."""
+
+
+@dataclass
+class Victim:
+    """One daemon after the other at one state, with a user of its own.
+
+    Attributes:
+        waits: Seconds from the start of each process to its first request.
+        kills: How often it was killed.
+    """
+
+    name: str
+    config: Path
+    emulator: Emulator
+    chance: Random
+    waits: list[float] = field(default_factory=list)
+    kills: int = 0
+
+    async def live(self, seconds: float) -> None:
+        """Start a process, let it live for so long, and kill it."""
+        begun = self.emulator.now
+        async with started(self.config, "--log-level", "warning") as daemon:
+            await asyncio.sleep(seconds)
+            await self._kill(daemon)
+        requests = self.emulator.requests
+        first = next((each.at for each in requests if each.at > begun and each.user == self.name), None)
+        if first is not None:
+            self.waits.append(first - begun)
+
+    async def _kill(self, daemon: Daemon) -> None:
+        await daemon.stop(signal.SIGKILL)
+        self.kills += 1
+
+
+Course = Callable[[Victim], Awaitable[None]]
+
+
+def rounds(count: int) -> Course:
+    """Lives of 3 to 12 s with absences of 0 to 20 s between them."""
+
+    async def course(victim: Victim) -> None:
+        await victim.live(10.0)
+        for _ in range(count):
+            await asyncio.sleep(victim.chance.uniform(0.0, 20.0))
+            await victim.live(victim.chance.uniform(3.0, 12.0))
+
+    return course
+
+
+def rapid(count: int) -> Course:
+    """Lives of 0.3 to 2 s, one right after the other."""
+
+    async def course(victim: Victim) -> None:
+        for _ in range(count):
+            await victim.live(victim.chance.uniform(0.3, 2.0))
+        await victim.live(20.0)
+
+    return course
+
+
+def loop(seconds: float) -> Course:
+    """0.9 s up and 1 s down, for so long."""
+
+    async def course(victim: Victim) -> None:
+        end = victim.emulator.now + seconds
+        while victim.emulator.now < end:
+            await victim.live(0.9)
+            await asyncio.sleep(1.0)
+
+    return course
+
+
+async def play(course: Course, victims: int, folder: Path, seed: int) -> tuple[Emulator, list[Victim]]:
+    """Let so many daemons go through a course, side by side, each with a user and a state of its own."""
+    fleet = Fleet(targets=TARGETS * victims, users=victims)
+    emulator = Emulator(fleet.world(), seed=seed)
+    found = []
+    async with emulator, asyncio.TaskGroup() as tasks:
+        for name in fleet.names:
+            own = folder / name
+            own.mkdir()
+            config = fleet.write(own, emulator.base_url, only=name, state="state.db")
+            victim = Victim(name, config, emulator, Random(f"{seed}/{name}"))
+            found.append(victim)
+            tasks.create_task(_go(course, victim))
+    return emulator, found
+
+
+async def _go(course: Course, victim: Victim) -> None:
+    await course(victim)
+
+
+def kills(course: Course, victims: int, seed: int, setting: str, command: str) -> Report:
+    """Play a course and report it."""
+    with TemporaryDirectory() as folder:
+        emulator, found = asyncio.run(play(course, victims, Path(folder), seed))
+    tallies = emulator.tallies()
+    waits = sorted(wait for victim in found for wait in victim.waits)
+    return Report(
+        name="kill",
+        setting=setting,
+        command=command,
+        figures=(
+            Figure("times that a daemon was killed", sum(victim.kills for victim in found)),
+            Figure("lapses", sum(tally.lapses for tally in tallies.values()), most=0),
+            Figure("targets never accepted", victims * TARGETS - len(tallies), most=0),
+            Figure("requests of one user in the worst 300 s", worst_period(emulator.requests), most=1080),
+            Figure("start to first request, median", median(waits), "s", digits=2),
+            Figure("start to first request, longest", waits[-1], "s", most=START_SECONDS, digits=2),
+            Figure("processes that sent nothing", sum(victim.kills - len(victim.waits) for victim in found)),
+        ),
+    )
+
+
+def main() -> int:
+    """Kill, print the table, save it, and say by the exit code whether all figures hold."""
+    parser = ArgumentParser(prog="python -m benchmarks.kill", description=__doc__)
+    parser.add_argument("course", choices=("rounds", "rapid", "loop"), nargs="?", default="rounds")
+    parser.add_argument("--rounds", type=int, default=100, help="kills in all (default 100)")
+    parser.add_argument("--daemons", type=int, default=4, help="daemons side by side (default 4)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of the loop (default 10)")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    each = -(-asked.rounds // asked.daemons)
+    courses = {"rounds": rounds(each), "rapid": rapid(each), "loop": loop(asked.minutes * 60)}
+    course = courses[asked.course]
+    setting = (
+        f"{asked.daemons} daemons of {TARGETS} targets each, window 45 s, interval 15 s: {asked.course}."
+    )
+    command = f"python -m benchmarks.kill {asked.course}"
+    report = kills(course, asked.daemons, asked.seed, setting, command)
+    print(*report.markdown(), f"- saved as {report.save().name}", sep="\n")
+    return 0 if report.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
