@@ -11,13 +11,13 @@ from pydantic import BaseModel, SecretStr
 
 from keepalive.cloudflare.auth import Credential
 from keepalive.config.duration import format_duration
-from keepalive.config.file import read_text
 from keepalive.config.positions import KeyPath
 from keepalive.config.report import Report
 from keepalive.config.secrets import NAME, read_credentials
 from keepalive.config.settings import RateGroupSettings, Settings
 from keepalive.config.sources import read_sources
 from keepalive.config.targets import read_targets
+from keepalive.config.text import read_text
 from keepalive.config.wording import did_you_mean, dotted, quote, shown
 from keepalive.core.plan import GroupPlan, Plan, Policy, Quota
 from keepalive.core.target import Target

@@ -13,6 +13,7 @@ from yarl import URL
 from keepalive.config.layers import Layer, Places
 from keepalive.config.positions import positions
 from keepalive.config.settings import SECRETS, is_loopback
+from keepalive.config.text import read_text
 from keepalive.config.wording import dotted, quote, shown
 from keepalive.errors import ConfigError, ConfigFault
 
@@ -57,29 +58,6 @@ def _exists(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def read_text(path: Path) -> str:
-    """Read a file of UTF-8 text, with or without a byte order mark.
-
-    Raises:
-        ValueError: It cannot be read; the message says why, in words that follow the file's name.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except IsADirectoryError:
-        raise ValueError("is a directory, not a file") from None
-    except FileNotFoundError:
-        raise ValueError("does not exist") from None
-    except PermissionError:
-        raise ValueError("may not be read by this user") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"is not UTF-8 text (line {line})") from None
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise ValueError("is not a file name") from None
 
 
 def read_file(found: Found, cwd: Path) -> Layer:
@@ -148,7 +126,11 @@ def _at_home(base_url: object) -> bool:
 
 def exposed(layer: Layer, path: Path) -> Iterator[ConfigFault]:
     """Warn of literal secrets in a file that everybody on the machine can read."""
-    if not path.stat().st_mode & 0o004:
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # it has gone since it was read
+        return
+    if not mode & 0o004:
         return
     for name, table in layer.tables("credentials"):
         for secret in SECRETS:

@@ -11,13 +11,16 @@ from pydantic import SecretStr
 
 from keepalive.cloudflare.auth import ApiKey, ApiToken, Credential, UserServiceKey
 from keepalive.config.environment import first_directory
-from keepalive.config.file import read_text
 from keepalive.config.report import Report
 from keepalive.config.settings import FORMS, SECRETS, CredentialSettings
+from keepalive.config.text import read_text
 from keepalive.config.wording import WrongValueError, quote, shown
 
 NAME = re.compile(r"[a-z0-9_]+", re.ASCII)
 """What a credential or a rate group may be called: names end up in variables and metrics."""
+
+LARGEST = 64 * 1024
+"""Bytes of a file that holds a secret; Cloudflare's have about forty."""
 
 _CARRIED = re.compile(r"[!-~]+", re.ASCII)
 """What an HTTP header can carry of a secret: visible ASCII, no blanks."""
@@ -124,7 +127,7 @@ class _Reader:
     def _read_file(self, path: Path) -> SecretStr:
         self.keyring.files.append(path)
         try:
-            return _clean(read_text(path))
+            return _clean(read_text(path, LARGEST))
         except WrongValueError as wrong:
             raise WrongValueError(f"in {quote(shown(path, self._cwd))}, {wrong.found}", wrong.hint) from None
         except ValueError as error:

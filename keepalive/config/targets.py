@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keepalive.config.file import read_text
 from keepalive.config.fleet import Row, parse_fleet
 from keepalive.config.positions import KeyPath
 from keepalive.config.report import Report
 from keepalive.config.settings import TargetSettings
+from keepalive.config.text import read_text
 from keepalive.config.wording import did_you_mean, quote, shown
 from keepalive.core.target import Target
 from keepalive.errors import ConfigFault
@@ -23,6 +23,9 @@ ACCOUNT_HINT = (
     "write the 32 lower-case hexadecimal digits that follow dash.cloudflare.com/ in the dashboard's address"
 )
 LONGEST_SCRIPT = 255
+
+LARGEST_FLEET = 256 * 1024 * 1024
+"""Bytes of a fleet file: some millions of targets, more than all the users of one address can hold."""
 
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -141,7 +144,7 @@ class _Roster:
                 self._report.fault((*path, key), f"{key} beside a file", hint)
         name = shown(file, self._cwd)
         try:
-            text = read_text(file)
+            text = read_text(file, LARGEST_FLEET)
         except ValueError as error:
             hint = "name a CSV file with the header account_id,script"
             self._report.fault((*path, "file"), f"the file {quote(name)} {error}", hint)

@@ -46,9 +46,10 @@ def read_text(path: Path, largest: int = LARGEST, silence: float = SILENCE) -> s
 
 def _read(path: Path, largest: int, silence: float) -> bytes:
     try:
-        _check_kind(path.stat())  # before it is opened: a device may do something then
-    except UnicodeEncodeError:
+        found = path.stat()
+    except ValueError:
         raise ValueError("is not a file name") from None
+    _check_kind(found)  # before it is opened: a device may do something then
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # else a pipe waits for a writer
     try:
         found = os.fstat(descriptor)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from keepalive.config.file import read_text
 from keepalive.config.targets import ACCOUNT_HINT, account_problem, script_problem
+from keepalive.config.text import read_text
 from keepalive.errors import ConfigError, ConfigFault
 
 FILES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from keepalive.config.text import read_text
 from keepalive.emulator.faults import Fault
 from keepalive.errors import ConfigError, ConfigFault
 
@@ -27,14 +28,13 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
         ConfigError: The file cannot be read, is no TOML, or has unknown keys or wrong values; all at once.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        fault = ConfigFault(str(path), "", f"cannot be read: {reason}", "name a readable TOML file")
+        text = read_text(path)
+    except ValueError as error:
+        fault = ConfigFault(str(path), "", f"the fault script {error}", "name a readable TOML file")
         raise ConfigError((fault,)) from None
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no TOMLDecodeError
         fault = ConfigFault(str(path), "", f"is no TOML: {error}", "mend it at that place")
         raise ConfigError((fault,)) from None
     try:

@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from keepalive.config.duration import HINT, parse_duration
-from keepalive.config.file import read_text
 from keepalive.config.positions import KeyPath, positions
+from keepalive.config.text import read_text
 from keepalive.config.wording import did_you_mean, dotted, one_of, quote
 from keepalive.core.plan import GroupPlan
 from keepalive.core.target import Scope, Target
@@ -63,7 +63,7 @@ def read_trace(path: Path) -> Trace:
     try:
         text = read_text(path)
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError((ConfigFault(str(path), "", f"is no TOML: {error}", "mend it there"),)) from None
     except ValueError as error:
         hint = "name a readable TOML file, or a preset"

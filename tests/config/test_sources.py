@@ -339,8 +339,8 @@ class TestTrust:
 def test_an_unreadable_file_is_a_fault(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("keepalive.toml", PROD)
 
-    def refuse(_: Path) -> bytes:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who may run this, reads everything
+    monkeypatch.setattr("os.open", refuse)  # root, who may run this, reads everything
     assert folder.fault().startswith("keepalive.toml: the configuration may not be read by this user; ")

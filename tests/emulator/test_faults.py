@@ -144,7 +144,12 @@ routes = ["heartbeat", "lunch"]
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"[[faults", "is no TOML"), (b"\xff\xfe", "not UTF-8"), (None, "No such file")],
+    [
+        (b"[[faults", "is no TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (None, "does not exist"),
+        (b"x = " + b"[" * 50_000, "no TOML"),
+    ],
 )
 def test_a_file_that_is_no_fault_file_is_refused_in_one_line(
     tmp_path: Path, content: bytes | None, said: str
