@@ -116,7 +116,7 @@ class EligibilityChanged(Event):
     """A target went from one state to another.
 
     `from_state` is None when it is new, `to_state` when it left the plan; `eligible_until` is None where
-    it never had a lease.
+    it never had a lease. `lapsed_for` is how long nobody streamed to the user, in seconds, where that ends.
     """
 
     name: ClassVar[str] = "eligibility.changed"
@@ -125,6 +125,7 @@ class EligibilityChanged(Event):
     to_state: Eligibility | None
     cause: str
     eligible_until: float | None
+    lapsed_for: float | None = None
     fault: Fault | None = None
 
     @property

@@ -21,6 +21,7 @@ class Hold:
         planned_at: When it came into the plan.
         renewed_at: Send time of the last accepted attempt.
         state: The eligibility last announced.
+        lapsed_at: When its lease ran out, while it has lapsed.
         due_at: When the next attempt is due; infinite when nothing is planned.
         in_step: Whether it has a phase of its own, or shares the moment of a crowd.
         beat_due_at: When the current heartbeat's first attempt was due.
@@ -38,6 +39,7 @@ class Hold:
     planned_at: float
     renewed_at: float | None = None
     state: Eligibility = Eligibility.PENDING
+    lapsed_at: float | None = None
     due_at: float = inf
     in_step: bool = False
     beat_due_at: float = inf

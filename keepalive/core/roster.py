@@ -178,9 +178,11 @@ class Roster:
     def _change(
         self, hold: Hold, before: Eligibility | None, after: Eligibility | None, at: float, cause: str
     ) -> None:
+        until = None if hold.renewed_at is None else hold.deadline(self.window)
+        lapsed_for = None if hold.lapsed_at is None else at - hold.lapsed_at
+        hold.lapsed_at = until if after is Eligibility.LAPSED else None
         if after is not None:
             hold.state = after
-        until = None if hold.renewed_at is None else hold.deadline(self.window)
         self._tell(
             EligibilityChanged(
                 at=at,
@@ -189,6 +191,7 @@ class Roster:
                 to_state=after,
                 cause=cause,
                 eligible_until=until,
+                lapsed_for=lapsed_for,
                 fault=hold.fault,
             )
         )

@@ -51,6 +51,13 @@ class Journal:
                 StateRestored(at=now, rate_group=group.name, renewals=renewals, calls=calls, denied=denied)
             )
 
+    def follow(self, group: RateGroup, now: float) -> None:
+        """Make room for the calls of a quota that has changed."""
+        try:
+            self._store.begin(group.plan, now)
+        except StoreError as error:
+            self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
+
     def charge(self, group: RateGroup, now: float) -> None:
         """A call of this group leaves now."""
         self._store.charge(group.name, now)

@@ -100,9 +100,11 @@ class Scheduler:
             if self._journal:
                 self._journal.begin(group, now)
         for name, group_plan in plan.items():
-            group = self._groups[name]
+            group, quota = self._groups[name], self._groups[name].plan.quota
             if group.plan is not group_plan:
                 group.apply(group_plan, now)
+            if self._journal and group_plan.quota != quota:
+                self._journal.follow(group, now)
             if name in moved:
                 group.restore(GroupState(renewed=tuple(moved[name])), now)
         self._group_of = {target: self._groups[name] for name in plan for target in plan[name].targets}

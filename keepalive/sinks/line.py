@@ -21,7 +21,9 @@ MOMENTS = frozenset({"eligible_until", "until", "next_probe_at"})
 """Keys whose values are moments."""
 
 _MILLISECONDS = frozenset({"latency", "lateness"})
-_SECONDS = frozenset({"window", "interval", "nominal", "retry_after", "open_for", "lasted", "failed_for"})
+_SECONDS = frozenset(
+    {"window", "interval", "nominal", "retry_after", "open_for", "lasted", "failed_for", "lapsed_for"}
+)
 
 
 def line_of(event: Event, wall_at: WallAt) -> Line:
@@ -59,7 +61,7 @@ def _pairs(name: str, value: object, wall_at: WallAt) -> Iterator[tuple[str, Val
                     yield part, found
         case tuple() if name == "key":
             yield from zip(("credential", "account_id", "script_id"), value, strict=False)
-        case None if name == "fault":
+        case None if name in ("fault", "lapsed_for"):
             return
         case float() | int() if name in MOMENTS:
             yield name, _moment(value, wall_at)

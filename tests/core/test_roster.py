@@ -285,3 +285,28 @@ def test_all_that_share_a_key_are_found() -> None:
     assert [hold.rank for hold in book.roster.under(("one",))] == [0, 1, 2]
     assert [hold.rank for hold in book.roster.under(("one", "a"))] == [0, 1]
     assert [hold.rank for hold in book.roster.under(crowd[3])] == [3]
+
+
+def test_the_end_of_a_lapse_says_how_long_it_was() -> None:
+    book = Book()
+    hold = book.held(renewed_at=10.0)
+    book.roster.run_down(60.0)
+
+    book.roster.renew(hold, 65.0, 65.5)
+    book.roster.renew(hold, 80.0, 80.1)
+    book.roster.run_down(110.0)
+
+    assert [(told.to_state, told.lapsed_for) for told in book.changes][-3:] == [
+        (Eligibility.LAPSED, None),
+        (Eligibility.ELIGIBLE, 10.5),
+        (Eligibility.AT_RISK, None),
+    ]
+
+
+def test_a_target_that_is_let_go_while_lapsed_says_how_long_it_was() -> None:
+    book = Book()
+    book.held(renewed_at=10.0)
+
+    book.roster.forget(set(), 100.0)
+
+    assert (book.changes[-1].to_state, book.changes[-1].lapsed_for) == (None, 45.0)
