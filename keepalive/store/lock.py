@@ -28,8 +28,12 @@ class Lock:
             found = f"is in use by another keepalive, process {owner if owner.isdecimal() else '(unknown)'}"
             hint = "stop that one, or give this one a [state] path of its own"
             raise StoreLockedError(str(state), found, hint) from None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(self._descriptor)
+            raise
 
     def release(self) -> None:
         """Let another process have it."""

@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +18,8 @@ _VERSION = 1
 _HEADER = struct.Struct("=8sII48s")
 """Magic, version, capacity and boot id; the stamps follow, eight bytes each."""
 
-
-class Calls(NamedTuple):
-    """What a ring held when it was opened.
-
-    Attributes:
-        moments: When calls left, oldest first, on this boot's clock.
-        carried_over: True when they are of an earlier boot and count as sent now.
-    """
-
-    moments: tuple[float, ...]
-    carried_over: bool = False
+_LONGEST_UPTIME = 1e10
+"""Seconds since boot that no machine reaches: a later stamp is damage."""
 
 
 class Ring:
@@ -35,7 +27,11 @@ class Ring:
 
     A charge is one store of eight bytes to memory that the kernel keeps when the process dies; nothing is
     written to a disk while anybody waits. The oldest stamp is overwritten, so the capacity has to be at
-    least as many calls as may count at a time.
+    least as many calls as may count at a time. It never shrinks: a quota that was lowered for a moment must
+    not forget what was sent under the old one.
+
+    Attributes:
+        calls: When the calls left that still count, oldest first; those of an earlier boot as sent now.
     """
 
     def __init__(self, path: Path, capacity: int, boot_id: str, *, now: float, period: float) -> None:
@@ -44,19 +40,19 @@ class Ring:
         Args:
             path: The file; made with mode 0600 where there is none.
             capacity: Calls that may count at a time.
-            boot_id: This boot.
+            boot_id: This boot; "" where the system does not say.
             now: The moment, in seconds since this boot.
             period: Seconds for which a call counts.
 
         Raises:
             StoreError: It cannot be read or written, or is no ring of this version; it is left as it was.
         """
-        self.path = path
         try:
-            found = _read(path)
-            self.calls, fits = _still_counting(found, capacity, boot_id, now=now, period=period)
-            if not fits:
-                _write(path, capacity, boot_id, self.calls.moments)
+            found = _read(path, boot_id)
+            ours = bool(boot_id) and found.boot_id == boot_id and max(found.stamps, default=0.0) <= now
+            self.calls = _still_counting(found.stamps, period, now, ours=ours)
+            if not ours or len(found.stamps) < capacity:
+                _write(path, max(capacity, len(found.stamps)), boot_id, self.calls)
             with path.open("r+b") as file:
                 self._map = mmap.mmap(file.fileno(), 0)
         except OSError as error:
@@ -81,38 +77,42 @@ class _Found(NamedTuple):
     stamps: tuple[float, ...]
 
 
-def _read(path: Path) -> _Found | None:
+def _read(path: Path, boot_id: str) -> _Found:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return None
-    hint = "move it away and restart: until then a restart forgets what was sent"
+        return _Found("", ())
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        raise StoreError(str(path), "is damaged, or no ledger of keepalive's", hint)
-    _, version, capacity, boot_id = _HEADER.unpack_from(data)
+        raise _unreadable(path, "is damaged, or no ledger of keepalive's")
+    _, version, capacity, boot = _HEADER.unpack_from(data)
     if version != _VERSION:
         newer = "install that version again, or set [state] path to another place"
         raise StoreError(str(path), f"was written by another version of keepalive (format {version})", newer)
     if len(data) != _HEADER.size + 8 * capacity:
-        raise StoreError(str(path), "is damaged: it has not the size that it names", hint)
-    stamps = memoryview(data)[_HEADER.size :].cast("d").tolist()
-    return _Found(boot_id.rstrip(b"\0").decode(errors="replace"), tuple(stamps))
+        raise _unreadable(path, "is damaged: it has not the size that it names")
+    found = _Found(
+        boot.rstrip(b"\0").decode(errors="replace"),
+        tuple(memoryview(data)[_HEADER.size :].cast("d").tolist()),
+    )
+    if not all(0.0 <= stamp < _LONGEST_UPTIME for stamp in found.stamps):
+        raise _unreadable(path, "is damaged: it holds moments that cannot be")
+    steps_back = sum(left > right for left, right in pairwise((*found.stamps, *found.stamps[:1])))
+    if boot_id and boot_id == found.boot_id and steps_back > 1:  # a power cut can mix pages, but ends a boot
+        raise _unreadable(path, "is damaged: its moments are in no order")
+    return found
 
 
-def _still_counting(
-    found: _Found | None, capacity: int, boot_id: str, *, now: float, period: float
-) -> tuple[Calls, bool]:
-    """What of a file still counts, and whether that file can be gone on with as it is."""
-    if found is None:
-        return Calls(()), False
-    stamps = sorted(stamp for stamp in found.stamps if stamp > 0)
-    if not stamps:
-        return Calls(()), found.boot_id == boot_id and len(found.stamps) == capacity
-    if boot_id and found.boot_id == boot_id and stamps[-1] <= now:
-        counting = tuple(stamp for stamp in stamps if stamp > now - period)[-capacity:]
-        return Calls(counting), len(found.stamps) == capacity
-    counting = tuple(stamp for stamp in stamps if stamp > stamps[-1] - period)[-capacity:]
-    return Calls((now,) * len(counting), carried_over=True), False
+def _unreadable(path: Path, found: str) -> StoreError:
+    return StoreError(
+        str(path), found, "move it away and restart: until then a restart forgets what was sent"
+    )
+
+
+def _still_counting(stamps: Sequence[float], period: float, now: float, *, ours: bool) -> tuple[float, ...]:
+    """When the calls left that still count: `ours` by this clock, those of another one as sent now."""
+    stamps = sorted(stamp for stamp in stamps if stamp)
+    since = (now if ours or not stamps else stamps[-1]) - period
+    return tuple(stamp if ours else now for stamp in stamps if stamp > since)
 
 
 def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) -> None:
@@ -123,9 +123,7 @@ def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) ->
     with os.fdopen(descriptor, "wb") as file:
         file.write(_HEADER.pack(_MAGIC, _VERSION, capacity, boot_id.encode()) + stamps)
         file.flush()
-        os.fsync(
-            descriptor
-        )  # and no page of it is missing later, when a store to it could only fail by a signal
+        os.fsync(descriptor)  # and no page of it is missing when a store to it could only fail by a signal
     fresh.replace(path)
 
 

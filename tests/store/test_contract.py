@@ -166,10 +166,12 @@ def test_a_boot_without_a_name_and_a_clock_that_is_behind_are_another_boot(
     store.charge("default", 1001)
     save(store, GroupState(renewed=((API, 1001.0),)), 1002)
 
-    known = shelf.open(now, boot_id).begin(plan(), now)
+    store = shelf.open(now, boot_id)
+    known = store.begin(plan(), now)
     assert (known.renewed, moments(known)) == ((), [now])
 
-    later = shelf.open(now + 1, boot_id).begin(plan(), now + 1)
+    save(store, GroupState(), now + 1)
+    later = shelf.open(now + 600, boot_id).begin(plan(period=1200), now + 600)
     assert later.renewed == ()
     assert len(moments(later)) == 1
 
