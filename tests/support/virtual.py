@@ -129,15 +129,13 @@ class MemoryStore:
         if plan.name in self.broken:
             raise NO_ROOM
         self._kept.add(plan.name)
-        calls = self._calls.setdefault(plan.name, [])
-        if calls:
-            ours, last = Stamp(self._boot_id, now), calls[-1]
-            at_least, at_most = ours.elapsed(last)
-            same = at_least == at_most
-            since = (now if same else last.at) - plan.quota.period
-            calls[:] = [call if same else ours for call in calls if call.at > since]
+        calls, ours = self._calls.setdefault(plan.name, []), Stamp(self._boot_id, now)
+        at_least, at_most = ours.elapsed(calls[-1]) if calls else (0.0, 0.0)
+        if at_least < at_most:  # they are of another boot
+            calls[:] = [ours for call in calls if call.at > calls[-1].at - plan.quota.period]
         known = self._known.pop(plan.name, GroupState())
-        return replace(known, calls=tuple((call.at, 1) for call in calls))
+        counting = tuple((call.at, 1) for call in calls if call.at > now - plan.quota.period)
+        return replace(known, calls=counting)
 
     def charge(self, group: str, at: float) -> None:
         if group in self._kept:
