@@ -57,15 +57,20 @@ def test_a_pipe_without_an_end_is_given_up(pipe: Path, writer: int) -> None:
         read_text(pipe, 1024)
 
 
-def test_a_pipe_is_read_until_its_writer_leaves(pipe: Path) -> None:
-    """The writer waits in `open` for a reader, as `secret-tool > pipe &` does in a shell."""
+def test_a_pipe_is_read_until_its_writer_leaves() -> None:
+    """As the shell hands it over for `-c <(…)`; it holds less than the text, so that the writer waits too."""
     text = "a line\n" * 50_000
-    writing = threading.Thread(target=pipe.write_text, args=(text,))
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with open(writer, "w") as stream:  # noqa: PTH123 - a descriptor
+            stream.write(text)
+
+    writing = threading.Thread(target=write, daemon=True)
     writing.start()
-    while Path(f"/proc/self/task/{writing.native_id}/wchan").read_text() not in ("wait_for_partner", "0"):
-        pass
-    assert read_text(pipe) == text
+    assert read_text(Path(f"/dev/fd/{reader}")) == text
     writing.join()
+    os.close(reader)
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/full", "/dev/ptmx"])
