@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from keepalive.cli.options import Options
+from keepalive.cli.options import Options, working_directory
 from keepalive.config.file import NAME
 from keepalive.config.targets import ACCOUNT_HINT, account_problem
 from keepalive.config.template import TOKEN_FILE, render, token_link
@@ -30,7 +30,7 @@ def init(
     Example: keepalive init --config ~/.config/keepalive/keepalive.toml
     """
     file = options.config or Path(NAME)
-    project = find_project(Path.cwd())
+    project = find_project(working_directory(options.config))
     workers = project.workers if project else ()
     account = _account(project)
     write_new(file, render(workers, account), overwrite=force)

@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from keepalive.errors import ConfigError, ConfigFault
+
 if TYPE_CHECKING:
     from keepalive.config import Configuration
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _named(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("an empty text names no file; write one, or leave the option out")
+    return Path(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,9 @@ class Options:
 
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="The configuration; else it is looked for."),
+        typer.Option(
+            "--config", "-c", parser=_named, metavar="FILE", help="The configuration; else it is looked for."
+        ),
     ] = None
     log_format: Annotated[
         LogFormat | None, typer.Option(help="How the log is written; auto is console on a terminal.")
@@ -48,7 +58,24 @@ class Options:
 
         given = {"log.format": self.log_format, "log.level": self.log_level}
         overrides = {key: value for key, value in given.items() if value is not None}
-        return load(self.config, overrides, os.environ, Path.cwd())
+        named = self.config or Path(os.environ.get("KEEPALIVE_CONFIG", ""))
+        return load(self.config, overrides, os.environ, working_directory(named))
+
+
+def working_directory(config: Path | None) -> Path:
+    """The working directory; where it was deleted, the folder of an absolute `config` stands in for it.
+
+    Raises:
+        ConfigError: It was deleted, and `config` says nothing without it.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        if config and config.is_absolute():
+            return config.parent
+        hint = "go to one that exists, or name the configuration by an absolute --config"
+        found = f"cannot be found ({error.strerror})"
+        raise ConfigError((ConfigFault("the working directory", "", found, hint),)) from None
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

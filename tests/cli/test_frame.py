@@ -79,6 +79,7 @@ def test_the_version_is_told(keepalive: Keepalive, arguments: list[str]) -> None
         (["chek"], "Did you mean 'check'?"),
         (["check", "--nope"], "No such option"),
         (["check", "--log-level", "loud"], "loud"),
+        (["check", "--config", ""], "an empty text names no file; write one, or leave the option out"),
         (["config"], "Usage: "),
         ([], "Usage: "),
     ],
@@ -101,6 +102,36 @@ def test_a_configuration_with_faults_exits_78_and_says_all_of_them(
     assert first == "keepalive: keepalive.toml:2: log.levl: unknown key; did you mean `level`?"
     assert second.startswith("keepalive: keepalive.toml:5: credentials.prod.api_token: the secret is empty; ")
     assert total == "keepalive: 2 faults; nothing was sent"
+
+
+@pytest.fixture
+def gone(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """A folder with a configuration, and a working directory that was deleted."""
+    folder.write("keepalive.toml", PROD + TARGETS)
+    deleted = folder.path / "deleted"
+    deleted.mkdir()
+    monkeypatch.chdir(deleted)
+    deleted.rmdir()
+    return folder
+
+
+@pytest.mark.parametrize("arguments", ["check --offline", "config show -c k.toml", "init"])
+def test_a_working_directory_that_is_gone_is_told(keepalive: Keepalive, gone: Folder, arguments: str) -> None:
+    ran = keepalive(*arguments.split())
+    assert (ran.code, ran.out) == (78, "")
+    assert ran.err.splitlines()[0] == (
+        "keepalive: the working directory: cannot be found (No such file or directory); "
+        "go to one that exists, or name the configuration by an absolute --config"
+    )
+
+
+def test_an_absolute_configuration_needs_no_working_directory(
+    keepalive: Keepalive, gone: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keepalive("check", "--offline", "-c", f"{gone.path}/keepalive.toml").code == 0
+    assert keepalive("init", "-c", f"{gone.path}/new.toml").code == 0
+    monkeypatch.setenv("KEEPALIVE_CONFIG", f"{gone.path}/keepalive.toml")
+    assert "keepalive.toml:7" in keepalive("config", "show").out
 
 
 def test_options_reach_the_configuration(keepalive: Keepalive, folder: Folder) -> None:
