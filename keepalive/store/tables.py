@@ -95,7 +95,8 @@ def connect(path: Path, states: Mapping[str, GroupState] | None, ours: Stamp) ->
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            connection.execute("DELETE FROM renewals")
+            for table in ("rate_groups", "renewals", "refusals"):
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
             put(connection, states or {}, ours)
     except sqlite3.Error:
         connection.close()
