@@ -22,6 +22,9 @@ from keepalive.emulator import Emulator
 TARGETS = 42
 """Of each daemon: as many as one user's quota holds unstretched."""
 
+APART_SECONDS = 2.0
+"""Between the first starts: what is measured is a restart, not four interpreters on two cores."""
+
 START_SECONDS = 1.0
 """Within so many seconds of its start a process has its first heartbeat on the wire."""
 
@@ -108,11 +111,12 @@ async def play(course: Course, victims: int, folder: Path, seed: int) -> tuple[E
             config = fleet.write(own, emulator.base_url, only=name, state="state.db")
             victim = Victim(name, config, emulator, Random(f"{seed}/{name}"))
             found.append(victim)
-            tasks.create_task(_go(course, victim))
+            tasks.create_task(_go(course, victim, after=len(found) * APART_SECONDS))
     return emulator, found
 
 
-async def _go(course: Course, victim: Victim) -> None:
+async def _go(course: Course, victim: Victim, after: float) -> None:
+    await asyncio.sleep(after)
     await course(victim)
 
 

@@ -141,7 +141,13 @@ async def _open_store(configuration: Configuration, clock: BootClock, tell: Sink
 
 
 async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> None:
-    """Send each target one heartbeat, with its retries, for as long as a lease would last."""
+    """Send each target one heartbeat, with its retries, for as long as a lease would last.
+
+    SIGTERM or SIGINT drains.
+
+    Raises:
+        asyncio.CancelledError: A second signal came before the drain was over.
+    """
 
     def stop_when_known(event: Event) -> None:
         if isinstance(event, DaemonReady):
@@ -151,10 +157,12 @@ async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> 
     tell = fan_out(*sinks, stop_when_known)
     async with engine(configuration, plan, clock, tell) as parts:
         scheduler = parts.scheduler
+        supervisor = Supervisor(scheduler, clock)
         window = configuration.settings.heartbeat.window
         deadline = asyncio.get_running_loop().call_later(window, scheduler.drain, "out of time")
         try:
-            await scheduler.run()
+            with supervisor.signals():
+                await supervisor.run()
         finally:
             deadline.cancel()
 

@@ -6,6 +6,7 @@ command, and `exit_code` is what the shell then sees.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,6 +54,19 @@ class ConfigError(KeepaliveError):
     def __init__(self, faults: tuple[ConfigFault, ...]) -> None:
         self.faults = faults
         super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class OutputError(KeepaliveError):
+    """What a command has to say cannot be written to standard output; `errno` says why."""
+
+    exit_code: ClassVar[int] = 74  # EX_IOERR of sysexits.h
+
+    def __init__(self, error: OSError) -> None:
+        self.errno = error.errno
+        if error.errno == errno.EBADF:
+            super().__init__("standard output is closed; open it, or send it to a file")
+        else:
+            super().__init__(f"standard output cannot be written ({error.strerror}); send it elsewhere")
 
 
 class StoreError(KeepaliveError):

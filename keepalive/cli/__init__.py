@@ -1,132 +1,73 @@
-"""The command line: one file per command, imported when it is called."""
+"""The command line as a process: its standard streams, its signals, and its end."""
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
-import traceback
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from typing import Annotated, Any
+from contextlib import suppress
+from types import FrameType
 
-import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
-
-from keepalive._version import __version__
-from keepalive.cli.options import with_options
-from keepalive.errors import ConfigError, KeepaliveError
-
-COMMANDS: Mapping[str, str] = {
-    "run": "Hold all targets eligible until stopped: the daemon, in the foreground.",
-    "once": "Send one heartbeat per target, and say which are eligible.",
-    "check": "Say what the configuration means and whether its tokens are good; send no heartbeat.",
-    "config": "Explain the configuration.",
-    "init": "Write a commented configuration.",
-    "simulate": "Play hours of heartbeats and faults in virtual time.",
-    "demo": "Play keepalive against a local Cloudflare, with faults on the way.",
-    "emulator": "Run a local Cloudflare until Ctrl-C, for tests of other programs.",
-}
-"""Every command with its line in `--help`; `keepalive.cli.NAME` has a function or a Typer app called NAME."""
-
-LONGEST_REPORT = 200
-"""Faults that are told one by one; a fleet file can have a hundred thousand."""
-
-_SOFTWARE_FAULT = 70
-"""EX_SOFTWARE of sysexits.h, as 78 is its EX_CONFIG: a bug must not look like a target that lapsed."""
-
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
-
-
-class _Commands(TyperGroup):
-    """Lists every command by the table, and imports only the one that is called."""
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        for name, line in COMMANDS.items():
-            self.add_command(TyperCommand(name, short_help=line))
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the command that the arguments name; the real one, not its line in the table."""
-        name, command, rest = super().resolve_command(ctx, args)
-        return name, _command(name) if name else command, rest
-
-
-def _command(name: str) -> Any:
-    entry: Callable[..., None] | typer.Typer = getattr(import_module(f"keepalive.cli.{name}"), name)
-    if isinstance(entry, typer.Typer):
-        group = entry
-        for command in group.registered_commands:
-            if command.callback:
-                command.callback = with_options(command.callback)
-    else:
-        group = typer.Typer(context_settings=_CONTEXT, add_completion=False, rich_markup_mode=None)
-        group.command(name)(with_options(entry))
-    return get_command(group)
-
-
-app = typer.Typer(
-    name="keepalive",
-    cls=_Commands,
-    context_settings=_CONTEXT,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-
-def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
-    if asked:
-        typer.echo(f"keepalive {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _keepalive(
-    *,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Hold Cloudflare live-tail sessions open.
-
-    Start with `keepalive init`, then `keepalive check`, then `keepalive run`.
-
-    Example: keepalive run --config keepalive.toml
-    """
+ENDLESS = frozenset({"run", "demo", "emulator"})
+"""Commands that a signal ends as it should."""
 
 
 def main() -> None:
-    """Run the command line. An expected error is one message and an exit code, never a traceback."""
+    """Run the command that the arguments name, and end the process with its exit code."""
     _open_standard_streams()
+    leave = _Leave(0 if ENDLESS.intersection(sys.argv[1:2]) else None)
+    code: str | int | None = 0
     try:
-        app(prog_name="keepalive")
-    except KeepaliveError as error:
-        _tell(error)
-        sys.exit(error.exit_code)
-    except Exception:  # noqa: BLE001 - the last frame of all: whatever comes here is a bug, and is shown as one
-        traceback.print_exc()
-        typer.echo("keepalive: this is a bug in keepalive; please report the lines above", err=True)
-        sys.exit(_SOFTWARE_FAULT)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, leave)
+        from keepalive.cli.commands import command_line  # noqa: PLC0415 - a signal may come meanwhile
+
+        command_line()
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:  # after a command that listened by itself, asyncio puts Python's own way back
+        code = 128 + signal.SIGINT
+    if leave.code is not None:
+        code = leave.code
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # what cannot be written was told already
+            stream.flush()
+    # A name server that hangs holds a thread of asyncio's, and the interpreter would wait for it.
+    os._exit(code if isinstance(code, int) else bool(code))
+
+
+class _Leave:
+    """What SIGINT and SIGTERM do until a command listens by itself: end it without a word.
+
+    Attributes:
+        code: The exit code, once a signal came.
+    """
+
+    def __init__(self, code: int | None) -> None:
+        """Say how it shall end; None stands for 128 and the signal's number."""
+        self.code: int | None = None
+        self._code = code
+
+    def __call__(self, signum: int, _frame: FrameType | None) -> None:
+        """End at once, but for what has to be cleaned up; the second time without that."""
+        if self.code is not None:
+            os._exit(self.code)
+        self.code = 128 + signum if self._code is None else self._code
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # not every library lets it pass without a traceback
+        sys.exit(self.code)
 
 
 def _open_standard_streams() -> None:
-    """Open on nothing what was closed of stdin, stdout and stderr: else a socket gets the log's number."""
+    """Open what was closed of stdin, stdout and stderr: else the next socket would get its number.
+
+    The log goes nowhere then. What is written to stdout fails, as it should for who asked for it.
+    """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDONLY if name == "stdout" else os.O_RDWR)
             setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r"))
-
-
-def _tell(error: KeepaliveError) -> None:
-    lines = str(error).splitlines()
-    if isinstance(error, ConfigError):
-        count = len(error.faults)
-        lines = [str(fault) for fault in error.faults[:LONGEST_REPORT]]
-        if count > LONGEST_REPORT:
-            lines.append(f"… and {count - LONGEST_REPORT:,} more faults")
-        lines.append(f"{count:,} {'fault' if count == 1 else 'faults'}; nothing was sent")
-    for line in lines:
-        typer.echo(f"keepalive: {line}", err=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

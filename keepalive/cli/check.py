@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, warn
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.cloudflare.verification import TokenActive, TokenUnverifiable
@@ -80,7 +81,7 @@ def check(
     """
     configuration = options.read()
     groups = [GroupCheck(plan, admit(plan)) for plan in configuration.plan.values()]
-    credentials = [] if offline else asyncio.run(_verify(configuration, datetime.now(UTC)))
+    credentials = [] if offline else run_loop(_verify(configuration, datetime.now(UTC)))
     warn(configuration)
     limit = configuration.settings.cloudflare.max_requests_per_second
     overload = sum(group.planned for group in groups) > limit

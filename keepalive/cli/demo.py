@@ -10,7 +10,7 @@ import typer
 
 from keepalive.cli.options import Options
 from keepalive.cli.run import INTERRUPTED
-from keepalive.errors import UsageError
+from keepalive.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,8 +84,21 @@ async def _in_lines(show: Show, clock: BootClock, options: Options, seconds: flo
         if options.log_level or noteworthy(event):
             log(event)
 
+    playing, unwritten = asyncio.current_task(), None
+
+    def announce(text: str) -> None:
+        nonlocal unwritten
+        try:
+            typer.echo(f"-- {text}")
+        except OutputError as error:  # nobody watches any more
+            unwritten = error
+            if playing:
+                playing.cancel()
+
     try:
-        await show.run(sink, lambda text: typer.echo(f"-- {text}"), seconds)
+        await show.run(sink, announce, seconds)
+    except asyncio.CancelledError:
+        raise unwritten or asyncio.CancelledError from None
     finally:
         log.close(app.LOG_SECONDS)
 

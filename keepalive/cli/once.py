@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
 
 from keepalive import app
+from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, warn
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import AttemptFailed, EligibilityChanged, Event, HeartbeatAccepted
+from keepalive.core.events import AttemptFailed, DaemonDraining, EligibilityChanged, Event, HeartbeatAccepted
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
+from keepalive.errors import OutputError
 
 NOT_SHARED = "No daemon was asked, so these requests are not counted in a running daemon's quota."
 
@@ -71,10 +76,18 @@ def explained(fault: Fault) -> str:
 
 @dataclass(slots=True)
 class Standings:
-    """A sink that follows every target, and prints each when it is known unless it is told to be quiet."""
+    """A sink that follows every target, and prints each when it is known unless it is told to be quiet.
+
+    Attributes:
+        of: What became of each target.
+        signum: The signal that ended it before everything was known.
+        unwritten: Why it could not be printed.
+    """
 
     quiet: bool
     of: dict[Target, Standing] = field(default_factory=dict)
+    signum: signal.Signals | None = None
+    unwritten: OutputError | None = None
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -94,6 +107,8 @@ class Standings:
                 if event.to_state in (Eligibility.DENIED, Eligibility.REFUSED):
                     standing.fault = event.fault or standing.fault
                     self._print(standing)
+            case DaemonDraining() if event.cause in signal.Signals.__members__:
+                self.signum = signal.Signals[event.cause]
             case _:
                 pass
 
@@ -103,16 +118,21 @@ class Standings:
             if standing.state is Eligibility.PENDING:
                 self._print(standing)
 
+    def say(self, text: str) -> None:
+        """Print; when nobody takes it any more, the targets still get their heartbeats."""
+        if self.unwritten:
+            return
+        try:
+            typer.echo(text)
+        except OutputError as error:
+            self.unwritten = error
+
     def _standing(self, target: Target) -> Standing:
         return self.of.setdefault(target, Standing(target))
 
     def _print(self, standing: Standing) -> None:
-        if self.quiet:
-            return
-        try:
-            typer.echo(str(standing))
-        except OSError:  # nobody reads any more; the others still get their heartbeat
-            self.quiet = True
+        if not self.quiet:
+            self.say(str(standing))
 
 
 def once(
@@ -123,6 +143,7 @@ def once(
     """Send one heartbeat per target, and say which are eligible.
 
     Passing faults are retried for as long as a lease would last. Exits 1 unless every target is eligible.
+    SIGTERM or Ctrl-C gives what is unanswered 4 s, and says what is known then.
 
     Example: keepalive once --config keepalive.toml
     """
@@ -141,7 +162,8 @@ def once(
         finally:
             log.close(app.LOG_SECONDS)
 
-    asyncio.run(main())
+    with suppress(asyncio.CancelledError):  # a second signal
+        run_loop(main())
     standings.print_rest()
     eligible = sum(standing.state is Eligibility.ELIGIBLE for standing in standings.of.values())
     total = len(standings.of)
@@ -154,8 +176,12 @@ def once(
             "targets": targets,
             "quota_shared": False,
         }
-        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+        standings.say(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        typer.echo(f"{eligible:,} of {total:,} targets are eligible. {NOT_SHARED}")
+        standings.say(f"{eligible:,} of {total:,} targets are eligible. {NOT_SHARED}")
+    if standings.unwritten and standings.unwritten.errno != errno.EPIPE:
+        raise standings.unwritten
+    if standings.signum:
+        raise typer.Exit(128 + standings.signum)
     if eligible < total:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -104,4 +105,10 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 def warn(configuration: Configuration) -> None:
     """Tell on stderr what the configuration does that is allowed and yet unwise."""
     for warning in configuration.warnings:
-        typer.echo(f"keepalive: warning: {warning}", err=True)
+        complain(f"keepalive: warning: {warning}")
+
+
+def complain(text: str) -> None:
+    """Say on stderr what is wrong. That it cannot be written ends nobody: a full disk lapses no target."""
+    with suppress(OSError):
+        typer.echo(text, err=True)

@@ -18,6 +18,13 @@ INSISTENT_FAILURES = 8
 Without that, ten targets that turn to 503 for ever would spend what the others need to stay eligible.
 """
 
+LOW_QUOTA = 0.1
+"""Part of the quota: once less than that remains, what remains is spread until the reset.
+
+Above it a crowd may leave at once, as it has to after an outage. What a reply says counts our own calls as
+well: to spread all that remains, from the first call on, would lapse those whom a burst saves.
+"""
+
 UNTOLD_SILENCES = (5.0, 10.0, 300.0)
 """Seconds of silence after the 1st, 2nd and every further 429 that names no time.
 
@@ -57,6 +64,7 @@ class Budget:
     __slots__ = (
         "_gap",
         "_gap_until",
+        "_left",
         "_next_at",
         "_quota",
         "_silenced_at",
@@ -79,6 +87,7 @@ class Budget:
         self._silenced_at = -inf
         self._gap = 0.0
         self._gap_until = -inf
+        self._left = inf
         self._next_at = -inf
 
     @property
@@ -103,22 +112,26 @@ class Budget:
         ready = max(self.ledger.ready_at(now), self.silent_until)
         if self._told:
             ready = max(ready, self._told.ready_at(now))
-        return max(ready, min(self._next_at, self._gap_until)) if self._gap_until > now else ready
+        if self._gap_until > now:
+            gap_ends_at = self._next_at if self._left > 0 else inf
+            ready = max(ready, min(gap_ends_at, self._gap_until))
+        return ready
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""
         self.ledger.charge(now)
         if self._told:
             self._told.charge(now)
+        self._left -= 1
         if self._gap:
-            self._next_at = max(now, self._next_at) + self._gap if self._gap < inf else inf
+            self._next_at = max(now, self._next_at) + self._gap
 
     def allows_hedges(self, now: float) -> bool:
         """Whether enough of the share is left for a second attempt of one target."""
         return self.ledger.count(now) < HEDGE_SHARE * self.ledger.limit
 
     def heed(self, headroom: Headroom, now: float) -> None:
-        """Obey what a reply said of the quota: never faster than what remains, spread until the reset.
+        """Obey what a reply said of the quota: never more than what remains, and spread when that is little.
 
         Somebody else of the same user may be spending too, so the reply wins over our own count. A quota
         that the reply names is kept besides the plan's while it is the tighter one, never instead of it.
@@ -132,10 +145,10 @@ class Budget:
             return
         if self._gap_until <= now:
             self._next_at = now
-        self._gap = headroom.reset_in / headroom.remaining if headroom.remaining else inf
+        self._left = headroom.remaining
+        low = headroom.remaining < LOW_QUOTA * (headroom.requests or self._quota.requests)
+        self._gap = headroom.reset_in / headroom.remaining if low and headroom.remaining else 0.0
         self._gap_until = now + headroom.reset_in
-        if not headroom.remaining:
-            self._next_at = inf
 
     def _be_told(self, quota: Quota, now: float) -> None:
         if quota == self._told_quota:

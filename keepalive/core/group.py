@@ -125,7 +125,8 @@ class RateGroup:
         """One order to send now, charged to the budget; None when nothing may leave. Ask until None."""
         queue, gates = self._queue, self._gates
         queue.gather(now)
-        gates.watch_origin(now, len(self._roster), self._last_fault)
+        if queue:
+            gates.watch_origin(now, len(self._roster), self._last_fault)
         while queue and gates.ready_at(now) <= now:
             hold = queue.pop_least_failed() if gates.probing else queue.pop(now)
             if (at := self._ready_at(hold, now)) > now:

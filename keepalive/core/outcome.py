@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keepalive.core.target import Scope, Target
 
@@ -98,8 +99,7 @@ class Transient:
 Outcome = Accepted | Throttled | Denied | Transient
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """Leave to send one attempt now, already charged to the ledger.
 
     Attributes:
@@ -119,8 +119,7 @@ class Order:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One order carried out: `sent_at` and `done_at` are moments of the engine's clock."""
 
     order: Order

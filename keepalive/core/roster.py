@@ -160,7 +160,7 @@ class Roster:
 
     def run_down(self, now: float) -> None:
         """Tell which leases have run down until now."""
-        while self.next_at() <= now:
+        while self._watch and self._watch[0][0] <= now and self.next_at() <= now:
             hold = heappop(self._watch)[2]
             hold.watched = False
             self.judge(hold, now, "late")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from keepalive.core.outcome import Accepted, Denied, Fault, Outcome, Throttled, Transient
+from keepalive.core.outcome import Accepted, Denied, Fault, Headroom, Outcome, Throttled, Transient
 from keepalive.core.plan import Quota
 from keepalive.simulator.flight import Flight
 from keepalive.simulator.meter import Meter
@@ -13,11 +13,9 @@ from keepalive.simulator.spells import Throttle
 BLOCK = 300.0
 """Seconds for which Cloudflare blocks every call of a user who exceeded the quota."""
 
-ACCEPTED = Accepted()
-
 
 class User:
-    """Counts what arrives, and answers.
+    """Counts what arrives, and answers; a heartbeat that is accepted says how much of the quota is left.
 
     Attributes:
         blocks: How often the quota was exceeded.
@@ -30,6 +28,7 @@ class User:
         "_blocked_until",
         "_early",
         "_meter",
+        "_period",
         "_requests",
         "blocks",
         "extra_beats",
@@ -39,6 +38,7 @@ class User:
 
     def __init__(self, quota: Quota, window: float, interval: float) -> None:
         self._requests = quota.requests
+        self._period = quota.period
         self._meter = Meter(quota.period)
         self._blocked_until = -inf
         self._early = window - interval / 2
@@ -56,7 +56,8 @@ class User:
     def _answer(self, flight: Flight, now: float) -> Outcome:
         if now < self._blocked_until:
             return self._blocked(now)
-        if self._meter.count(now) > self._requests:
+        used = self._meter.count(now)
+        if used > self._requests:
             self.blocks += 1
             self._blocked_until = now + BLOCK
             return self._blocked(now)
@@ -74,7 +75,7 @@ class User:
                 self.remaining[int(left)] += 1
                 if left > self._early:
                     self.extra_beats += 1
-        return ACCEPTED
+        return Accepted(Headroom(self._requests - used, self._period))
 
     def _blocked(self, now: float) -> Throttled:
         return Throttled(Fault("throttled", http_status=429), self._blocked_until - now)

@@ -50,9 +50,11 @@ class Ring:
         try:
             found = _read(path, boot_id)
             ours = bool(boot_id) and found.boot_id == boot_id and max(found.stamps, default=0.0) <= now
-            self.calls = _still_counting(found.stamps, period, now, ours=ours)
+            known = sorted(stamp for stamp in found.stamps if stamp)
+            since = (now if ours or not known else known[-1]) - period
+            self.calls = tuple(stamp if ours else now for stamp in known if stamp > since)
             if not ours or len(found.stamps) < capacity:
-                _write(path, max(capacity, len(found.stamps)), boot_id, self.calls)
+                _write(path, max(capacity, len(found.stamps)), boot_id, known if ours else self.calls)
             with path.open("r+b") as file:
                 self._map = mmap.mmap(file.fileno(), 0)
         except OSError as error:
@@ -106,13 +108,6 @@ def _unreadable(path: Path, found: str) -> StoreError:
     return StoreError(
         str(path), found, "move it away and restart: until then a restart forgets what was sent"
     )
-
-
-def _still_counting(stamps: Sequence[float], period: float, now: float, *, ours: bool) -> tuple[float, ...]:
-    """When the calls left that still count: `ours` by this clock, those of another one as sent now."""
-    stamps = sorted(stamp for stamp in stamps if stamp)
-    since = (now if ours or not stamps else stamps[-1]) - period
-    return tuple(stamp if ours else now for stamp in stamps if stamp > since)
 
 
 def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) -> None:
