@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from keepalive.cli import COMMANDS, app
+from keepalive.cli.commands import COMMANDS, app
 from keepalive.cli.once import Standing
 from keepalive.cloudflare.judge import _CODES
 from keepalive.config import load

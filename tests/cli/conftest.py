@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from keepalive.cli import main
+from keepalive.cli.commands import command_line
 from tests.support.configured import Folder
 
 
@@ -39,7 +39,7 @@ def keepalive(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         monkeypatch.setattr("sys.argv", ["keepalive", *arguments])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main()
+            command_line()
         code = ended.value.code
         assert code is None or isinstance(code, int)
         captured = capsys.readouterr()

@@ -13,17 +13,17 @@ import pytest
 import typer
 
 from keepalive._version import __version__
-from keepalive.cli import COMMANDS
+from keepalive.cli.commands import COMMANDS
 from keepalive.errors import ConfigError, ConfigFault, KeepaliveError, UsageError
 from tests.cli.conftest import Keepalive
 from tests.support.configured import PROD, TARGETS, Folder
 
 PRINT_MODULES = """
 import sys
-import keepalive.cli
+from keepalive.cli.commands import command_line
 sys.argv[1:] = ["--help"]
 try:
-    keepalive.cli.main()
+    command_line()
 except SystemExit:
     print(*sys.modules)
 """
