@@ -167,8 +167,8 @@ TestMemory = StoreMachine.TestCase
 TestMemory.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, print_blob=True)
 TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = settings(
-    max_examples=40,
-    stateful_step_count=20,
+    max_examples=30,
+    stateful_step_count=15,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
