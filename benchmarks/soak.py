@@ -78,11 +78,21 @@ def faults(seconds: float, seed: int) -> Iterator[Fault]:
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What a soak came to; `growth` is kB an hour, `ratio` from 0 to 1 and by the emulator."""
+    """What a soak came to.
+
+    Attributes:
+        renewals: Accepted heartbeats.
+        worst: Requests of one user in the worst quota period, of the last 50,000 requests.
+        ratio: Eligible target-seconds over all, by the emulator, 0 to 1.
+        lapses: By the emulator. The engine's own constants (a retry within 0.5 s, a hedge after 1 s, a
+            probe each second) do not run faster with the emulated time, so faults lapse what they would
+            not lapse in real time.
+        growth: Of resident memory, in kB an hour.
+    """
 
     real_seconds: float
     emulated_seconds: float
-    arrived: int
+    renewals: int
     worst: int
     ratio: float
     lapses: int
@@ -129,7 +139,7 @@ async def soak(seconds: float, factor: float, targets: int, seed: int) -> Soaked
     return Soaked(
         real_seconds=seconds,
         emulated_seconds=seconds * factor,
-        arrived=len(arrivals),
+        renewals=sum(tally.renewals for tally in tallies),
         worst=worst_period(arrivals),
         ratio=eligible / (eligible + lapsed),
         lapses=sum(tally.lapses for tally in tallies),
@@ -145,7 +155,7 @@ async def soak(seconds: float, factor: float, targets: int, seed: int) -> Soaked
 
 def _tell(now: Look, emulator: Emulator) -> None:
     tallies = emulator.tallies().values()
-    lapses = sum(tally.lapses for tally in tallies)
+    renewals, lapses = sum(tally.renewals for tally in tallies), sum(tally.lapses for tally in tallies)
     process = f"{now.resident / 1024:6.1f} MB  {now.descriptors:3} fds  {now.threads} threads"
     print(
         f"{now.at / 60:6.1f} min  {process}  {len(emulator.requests):9,} requests  {lapses} lapses",
