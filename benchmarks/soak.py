@@ -157,10 +157,7 @@ def _tell(now: Look, emulator: Emulator) -> None:
     tallies = emulator.tallies().values()
     renewals, lapses = sum(tally.renewals for tally in tallies), sum(tally.lapses for tally in tallies)
     process = f"{now.resident / 1024:6.1f} MB  {now.descriptors:3} fds  {now.threads} threads"
-    print(
-        f"{now.at / 60:6.1f} min  {process}  {len(emulator.requests):9,} requests  {lapses} lapses",
-        flush=True,
-    )
+    print(f"{now.at / 60:6.1f} min  {process}  {renewals:9,} renewals  {lapses} lapses", flush=True)
 
 
 def main() -> int:
