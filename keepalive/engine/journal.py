@@ -34,7 +34,7 @@ class Journal:
         self._incomplete: set[RateGroup] = set()
         self._wake = asyncio.Event()
         self._failed_at: float | None = None
-        self._told = ""
+        self._told: set[str] = set()
 
     def begin(self, group: RateGroup, now: float) -> None:
         """Let a group go on where an earlier process stopped."""
@@ -109,7 +109,8 @@ class Journal:
         if not self._incomplete and self._failed_at is not None:
             now = self._clock.now()
             self._tell(StateRecovered(at=now, failed_for=now - self._failed_at))
-            self._failed_at, self._told = None, ""
+            self._failed_at = None
+            self._told.clear()
 
     def _tell_stuck(self) -> None:
         hint = "look at the disk; heartbeats go on, and a restart would not know the newest ones"
@@ -119,6 +120,6 @@ class Journal:
         now = self._clock.now()
         if self._failed_at is None:
             self._failed_at = now
-        if self._told != error.found:
-            self._told = error.found
+        if error.found not in self._told:
+            self._told.add(error.found)
             self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
