@@ -22,7 +22,10 @@ LABEL org.opencontainers.image.title="keepalive" \
 COPY --from=build /opt/keepalive /opt/keepalive
 ENV PATH=/opt/keepalive/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    STATE_DIRECTORY=/var/lib/keepalive
+RUN install -d -m 0700 -o 65532 -g 65532 /var/lib/keepalive
+VOLUME /var/lib/keepalive
 USER 65532:65532
 WORKDIR /etc/keepalive
 STOPSIGNAL SIGTERM
