@@ -14,8 +14,8 @@ CONFIRMED_AFTER = 3
 ORIGIN_PROBE = 1.0
 """Seconds between probes of an origin that is down."""
 
-EARLY_PROBES = (1.0, 2.0, 4.0)
-"""Seconds until the first probes of what was refused; the last one goes on for a whole window.
+EARLY_PROBES = (1 / 45, 2 / 45, 4 / 45)
+"""Parts of the window until the first probes of what was refused; the last one goes on for a whole window.
 
 For so long a lease under it may still be saved: a passing refusal must not outlast it by our own pauses.
 """
@@ -69,7 +69,7 @@ class Breaker:
         if self.scope is Scope.ORIGIN:
             return ORIGIN_PROBE
         if now < self.opened_at + self._window:
-            return EARLY_PROBES[min(self.faults, len(EARLY_PROBES)) - 1]
+            return self._window * EARLY_PROBES[min(self.faults, len(EARLY_PROBES)) - 1]
         return min(LATE_PROBES[1], LATE_PROBES[0] * 2.0 ** min(self._late, 10))
 
     def ready_at(self, now: float) -> float:
