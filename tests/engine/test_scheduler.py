@@ -6,12 +6,12 @@ from itertools import pairwise
 import pytest
 
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import EligibilityChanged
+from keepalive.core.events import EligibilityChanged, LoopStalled
 from keepalive.core.outcome import Accepted, Denied, Fault, Outcome, Throttled, Transient
 from keepalive.core.plan import GroupPlan, Policy, Quota
 from keepalive.core.target import Scope, Target
 from keepalive.engine.scheduler import Scheduler
-from tests.support.virtual import FakeClient, LoopClock, Recorder, accept, hang, refuse
+from tests.support.virtual import FakeClient, LoopClock, MemoryStore, Recorder, accept, hang, refuse
 
 pytestmark = pytest.mark.looptime
 
@@ -25,13 +25,18 @@ def targets(count: int, credential: str = "prod") -> tuple[Target, ...]:
 class Bench:
     """A scheduler with fakes around it, run for a while."""
 
-    def __init__(self, client: FakeClient, per_second: float = 200) -> None:
+    def __init__(self, client: FakeClient, per_second: float = 200, store: MemoryStore | None = None) -> None:
         self.client = client
         self.told = Recorder()
         self.clock = LoopClock()
-        self.draws = iter(lambda: 0.5, None)
+        self.store = store
         self.scheduler = Scheduler(
-            client, self.clock, self.told, chance=lambda: 0.5, max_requests_per_second=per_second
+            client,
+            self.clock,
+            self.told,
+            chance=lambda: 0.5,
+            max_requests_per_second=per_second,
+            store=store,
         )
 
     def apply(self, *plans: GroupPlan) -> None:
@@ -42,6 +47,18 @@ class Bench:
         await asyncio.sleep(seconds)
         self.scheduler.drain("test")
         await running
+
+    async def crash(self, seconds: float) -> None:
+        """Run so long, and then be gone as by a SIGKILL: no drain, and no last save."""
+        running = asyncio.create_task(self.scheduler.run())
+        await asyncio.sleep(seconds)
+        running.cancel()
+        await asyncio.wait([running])
+
+    def again(self) -> Bench:
+        """The next process, with what the store knows and the same network."""
+        assert self.store
+        return Bench(self.client, store=self.store.reopen(self.clock.now()))
 
     def states(self) -> list[tuple[Eligibility | None, Eligibility | None]]:
         return [
@@ -299,3 +316,250 @@ async def test_a_drain_with_nothing_to_send_waits_for_no_lease_to_run_down() -> 
     bench.scheduler.drain("SIGTERM")
     await running
     assert bench.clock.now() - began < 1
+
+
+# --- restarts and reloads ----------------------------------------------------------------------
+
+
+def worst(times: list[float], period: float) -> int:
+    """Most calls in any sliding period."""
+    return max((sum(at - period < other <= at for other in times) for at in times), default=0)
+
+
+async def test_after_a_crash_one_heartbeat_leaves_at_once_and_the_others_when_they_are_due() -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    plan = GroupPlan("default", targets(4))
+    bench.apply(plan)
+    await bench.crash(38)
+    renewed = {target: bench.client.times(target)[-1] for target in plan.targets}
+    began = bench.clock.now()
+    assert max(renewed.values()) < began - 1
+    assert min(renewed.values()) > began - 13
+
+    second = bench.again()
+    second.apply(plan)
+    await second.crash(16)
+
+    after = {target: next(at for at in bench.client.times(target) if at >= began) for target in plan.targets}
+    at_once = [target for target, at in after.items() if at < began + 0.01]
+    assert at_once == [min(renewed, key=lambda target: renewed[target])]
+    assert all(13.5 <= at - renewed[target] <= 15.01 for target, at in after.items() if target not in at_once)
+
+
+@pytest.mark.parametrize("absence", [0.0, 3.0, 20.0])
+async def test_after_a_crash_nobody_lapses_and_nobody_is_pending(absence: float) -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    plan = GroupPlan("default", targets(40))
+    bench.apply(plan)
+    await bench.crash(60)
+    await asyncio.sleep(absence)
+
+    second = bench.again()
+    second.apply(plan)
+    ready = second.scheduler.tally.all_eligible
+    await second.crash(60)
+
+    assert ready
+    assert Eligibility.LAPSED not in [to for _, to in second.states()]
+    gaps = [
+        later - sooner for target in plan.targets for sooner, later in pairwise(bench.client.times(target))
+    ]
+    assert max(gaps) < 15.1 + absence + 2
+
+
+async def test_a_crash_loop_sends_no_more_than_the_share() -> None:
+    """The quota is so small that each life would use it up, if it knew nothing of those before."""
+    bench = Bench(FakeClient(), store=MemoryStore())
+    plan = GroupPlan("default", targets(8), quota=Quota(20, 60.0, share=1.0))
+    for _ in range(100):
+        bench.apply(plan)
+        await bench.crash(0.9)
+        await asyncio.sleep(1)
+        bench = bench.again()
+
+    times = [sent.at for sent in bench.client.sent]
+    assert worst(times, 60.0) <= 20
+    assert len(times) >= 55
+
+
+async def test_a_throttle_outlives_a_crash() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return (
+            Throttled(Fault("throttled"), retry_after=30) if began < loop.time() < began + 1 else Accepted()
+        )
+
+    loop = asyncio.get_running_loop()
+    began = loop.time() + 20
+    bench = Bench(FakeClient(answer), store=MemoryStore())
+    plan = GroupPlan("default", targets(20))
+    bench.apply(plan)
+    await bench.crash(22)
+    second = bench.again()
+    second.apply(plan)
+    await second.crash(40)
+
+    silent = [sent.at for sent in bench.client.sent if began + 1 < sent.at < began + 30]
+    assert not silent
+    assert second.scheduler.tally.all_eligible
+
+
+async def test_a_refusal_outlives_a_crash_and_is_probed_at_once() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        outcome = Denied(Fault("authentication"), Scope.CREDENTIAL)
+        return outcome if target.credential == "wrong" else await accept(target, timeout)
+
+    bench = Bench(FakeClient(answer), store=MemoryStore())
+    plan = GroupPlan("default", targets(5, "right") + targets(5, "wrong"))
+    bench.apply(plan)
+    await bench.crash(100)
+    began = bench.clock.now()
+    second = bench.again()
+    second.apply(plan)
+    counts = dict(second.scheduler.tally.counts)
+    await second.crash(30)
+
+    probes = [
+        sent.at - began
+        for sent in bench.client.sent
+        if sent.target.credential == "wrong" and sent.at >= began
+    ]
+    assert counts[Eligibility.DENIED] == 5
+    assert probes[0] < 0.5
+    assert len(probes) == 1
+
+
+# --- other plans -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+async def test_a_target_whose_credential_moves_to_another_rate_group_keeps_its_lease(
+    names: tuple[str, str],
+) -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    mover, old, new = targets(1, "mover"), *names
+    stay = {name: targets(2, f"{name}_own") for name in names}
+
+    def plan(home: str) -> list[GroupPlan]:
+        return [GroupPlan(name, stay[name] + (mover if name == home else ())) for name in ("a", "b")]
+
+    bench.apply(*plan(old))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(20)
+    renewed_at = bench.client.times(mover[0])[-1]
+    told = len(bench.told.events)
+    bench.apply(*plan(new))
+    state = [event for event in bench.told.events[told:] if isinstance(event, EligibilityChanged)]
+    await asyncio.sleep(20)
+    running.cancel()
+    await asyncio.wait([running])
+
+    after = [at for at in bench.client.times(mover[0]) if at > renewed_at]
+    assert 13.5 <= after[0] - renewed_at <= 15.01
+    assert {event.target for event in state} == set(mover)
+    assert [event.eligible_until for event in state if event.to_state is Eligibility.ELIGIBLE] == [
+        renewed_at + 45
+    ]
+    assert bench.scheduler.tally.counts[Eligibility.ELIGIBLE] == bench.scheduler.tally.targets == 5
+
+
+async def test_a_lease_that_moved_is_known_after_a_crash() -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    mover = targets(3)
+    bench.apply(GroupPlan("a", mover))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(40)
+    bench.apply(GroupPlan("b", mover))
+    await asyncio.sleep(0.2)
+    running.cancel()
+    await asyncio.wait([running])
+    second = bench.again()
+    second.apply(GroupPlan("b", mover))
+
+    assert second.scheduler.tally.counts[Eligibility.ELIGIBLE] == 3
+
+
+def small(name: str, count: int = 6) -> GroupPlan:
+    """A group whose first heartbeats already use half of its quota."""
+    return GroupPlan(name, targets(count, name), quota=Quota(12, 60.0, share=1.0))
+
+
+async def test_a_group_that_leaves_and_comes_back_still_has_its_ledger() -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    bench.apply(small("a"), small("b"))
+    running = asyncio.create_task(bench.scheduler.run())
+    for _ in range(40):
+        await asyncio.sleep(2)
+        bench.apply(small("b"))
+        await asyncio.sleep(1)
+        bench.apply(small("a"), small("b"))
+    await asyncio.sleep(5)
+    running.cancel()
+    await asyncio.wait([running])
+
+    for name in ("a", "b"):
+        times = [sent.at for sent in bench.client.sent if sent.target.credential == name]
+        assert worst(times, 60.0) <= 12
+        assert len(times) >= 16
+
+
+async def test_a_plan_that_is_swapped_to_and_fro_never_overshoots_crashes_included() -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    plans = [[small("a")], [small("b")], [small("a"), small("b", 3)], []]
+    for turn in range(60):
+        bench.apply(*plans[turn % 3])
+        running = asyncio.create_task(bench.scheduler.run())
+        await asyncio.sleep(1)
+        bench.apply(*plans[(turn + 1) % 4])
+        await asyncio.sleep(1)
+        bench.apply(*plans[(turn + 2) % 3])
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.wait([running])
+        bench = bench.again()
+
+    for name in ("a", "b"):
+        times = [sent.at for sent in bench.client.sent if sent.target.credential == name]
+        assert worst(times, 60.0) <= 12
+        assert len(times) >= 24
+
+
+async def test_calls_under_a_quota_that_was_raised_by_a_reload_count_after_a_crash() -> None:
+    bench = Bench(FakeClient(), store=MemoryStore())
+    low, high = (
+        GroupPlan("default", targets(count), quota=Quota(3 * count, 60.0, share=1.0)) for count in (2, 14)
+    )
+    bench.apply(low)
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(5)
+    bench.apply(high)
+    await asyncio.sleep(35)
+    running.cancel()
+    await asyncio.wait([running])
+    for _ in range(5):
+        bench = bench.again()
+        bench.apply(high)
+        await bench.crash(3)
+
+    times = [sent.at for sent in bench.client.sent]
+    assert 30 < worst(times, 60.0) <= 42
+
+
+# --- the loop itself ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("late", "told"), [(0.9, []), (30.0, [30.0])])
+async def test_a_loop_that_overslept_says_so_and_renews_by_deadline(late: float, told: list[float]) -> None:
+    bench = Bench(FakeClient())
+    bench.apply(GroupPlan("default", targets(4)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(20)
+    bench.clock.oversleeps = late
+    await asyncio.sleep(60)
+    running.cancel()
+    await asyncio.wait([running])
+
+    stalls = [event.lasted for event in bench.told.events if isinstance(event, LoopStalled)]
+    assert stalls == pytest.approx(told)
+    assert not bench.told.named("suspend.detected")
+    assert bench.client.drops == 0
+    assert bench.scheduler.tally.all_eligible

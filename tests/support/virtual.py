@@ -17,16 +17,24 @@ from keepalive.errors import StoreError
 
 
 class LoopClock:
-    """The loop's own time, which looptime moves."""
+    """The loop's own time, which looptime moves.
+
+    Attributes:
+        suspended: Seconds of suspend that the next wait tells.
+        oversleeps: Seconds by which the next wait comes back late.
+    """
 
     def __init__(self) -> None:
         self.suspended = 0.0
+        self.oversleeps = 0.0
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 
     async def wait(self, wake: asyncio.Event, until: float) -> float:
         await wait(wake, until - self.now())
+        late, self.oversleeps = self.oversleeps, 0.0
+        await asyncio.sleep(late)
         slept, self.suspended = self.suspended, 0.0
         return slept
 
@@ -113,6 +121,7 @@ class MemoryStore:
         self._known: dict[str, GroupState] = {}
         self._states: dict[str, tuple[Stamp, GroupState]] = {}
         self._calls: dict[str, list[Stamp]] = {}
+        self._room: dict[str, int] = {}
         self._kept: set[str] = set()
 
     def reopen(self, now: float, boot_id: str | None = None) -> MemoryStore:
@@ -121,7 +130,7 @@ class MemoryStore:
         ours = Stamp(store._boot_id, now)
         store._known = {name: state.carried_over(then, ours) for name, (then, state) in self._states.items()}
         store._states = {name: (ours, state) for name, state in store._known.items()}
-        store._calls = self._calls
+        store._calls, store._room = self._calls, self._room
         return store
 
     def begin(self, plan: GroupPlan, now: float) -> GroupState:
@@ -129,6 +138,7 @@ class MemoryStore:
         if plan.name in self.broken:
             raise NO_ROOM
         self._kept.add(plan.name)
+        self._room[plan.name] = max(self._room.get(plan.name, 0), plan.quota.allowed)
         calls, ours = self._calls.setdefault(plan.name, []), Stamp(self._boot_id, now)
         at_least, at_most = ours.elapsed(calls[-1]) if calls else (0.0, 0.0)
         if at_least < at_most:  # they are of another boot
@@ -139,7 +149,9 @@ class MemoryStore:
 
     def charge(self, group: str, at: float) -> None:
         if group in self._kept:
-            self._calls[group].append(Stamp(self._boot_id, at))
+            calls = self._calls[group]
+            calls.append(Stamp(self._boot_id, at))
+            del calls[: -self._room[group]]  # no more than a quota so far could count
 
     async def save(self, states: Mapping[str, GroupState], at: float) -> None:
         await self.free.wait()
