@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 
@@ -62,7 +63,7 @@ async def wait(wake: asyncio.Event, seconds: float) -> None:
     """Wait until `wake` is set, or for `seconds` (infinity is allowed)."""
     if wake.is_set():
         return
-    try:
-        await asyncio.wait_for(wake.wait(), None if seconds == inf else max(0.0, seconds))
-    except TimeoutError:
-        return
+    # Not by wait_for: that of Python 3.11 loses a cancellation that comes together with the event.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None if seconds == inf else max(0.0, seconds)):
+            await wake.wait()

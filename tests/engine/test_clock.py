@@ -30,6 +30,25 @@ async def test_a_wait_for_what_has_happened_already_ends_at_once() -> None:
     await clock.wait(asyncio.Event(), clock.now() - 5)
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_a_cancellation_that_comes_with_the_event_is_not_lost(turns: int) -> None:
+    """As a second signal may, so soon after the first: the drain has woken the scheduler already."""
+    clock, wake = BootClock(), asyncio.Event()
+
+    async def work() -> None:
+        await clock.wait(wake, clock.now() + 5)
+        await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await asyncio.sleep(0.001)
+    wake.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.wait([working], timeout=0.05)
+    assert working.cancelled()
+
+
 async def test_a_suspend_is_the_growth_of_boot_time_over_running_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
