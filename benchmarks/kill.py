@@ -8,12 +8,13 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.daemon import Daemon, started
+from benchmarks.daemon import started, until
 from benchmarks.fleet import Fleet
 from benchmarks.report import Figure, Report
 from benchmarks.trace import worst_period
@@ -45,33 +46,35 @@ class Victim:
     waits: list[float] = field(default_factory=list)
     kills: int = 0
 
-    async def live(self, seconds: float) -> None:
-        """Start a process, let it live for so long, and kill it."""
+    async def live(self, seconds: float, *, serving: bool = False) -> None:
+        """Start a process, kill it after so long; `serving` counts from its first request on."""
         begun = self.emulator.now
         async with started(self.config, "--log-level", "warning") as daemon:
+            if serving:
+                await until(lambda: self._first(begun) is not None)
             await asyncio.sleep(seconds)
-            await self._kill(daemon)
-        requests = self.emulator.requests
-        first = next((each.at for each in requests if each.at > begun and each.user == self.name), None)
-        if first is not None:
+            await daemon.stop(signal.SIGKILL)
+            self.kills += 1
+        if (first := self._first(begun)) is not None:
             self.waits.append(first - begun)
 
-    async def _kill(self, daemon: Daemon) -> None:
-        await daemon.stop(signal.SIGKILL)
-        self.kills += 1
+    def _first(self, begun: float) -> float | None:
+        """When the first request after a moment came; the newest are looked at first."""
+        newer = takewhile(lambda each: each.at > begun, reversed(self.emulator.requests))
+        return min((each.at for each in newer if each.user == self.name), default=None)
 
 
 Course = Callable[[Victim], Awaitable[None]]
 
 
 def rounds(count: int) -> Course:
-    """Lives of 3 to 12 s with absences of 0 to 20 s between them."""
+    """Absences of 0 to 20 s, and between them 3 to 12 s of service, counted from the first request."""
 
     async def course(victim: Victim) -> None:
-        await victim.live(10.0)
+        await victim.live(10.0, serving=True)
         for _ in range(count):
             await asyncio.sleep(victim.chance.uniform(0.0, 20.0))
-            await victim.live(victim.chance.uniform(3.0, 12.0))
+            await victim.live(victim.chance.uniform(3.0, 12.0), serving=True)
 
     return course
 
