@@ -483,8 +483,15 @@ def small(name: str, count: int = 6) -> GroupPlan:
     return GroupPlan(name, targets(count, name), quota=Quota(12, 60.0, share=1.0))
 
 
-async def test_a_group_that_leaves_and_comes_back_still_has_its_ledger() -> None:
-    bench = Bench(FakeClient(), store=MemoryStore())
+async def garble(target: Target, timeout: float) -> Outcome:
+    """Answer what is no acceptance: it is tried again for as long as there is budget."""
+    await asyncio.sleep(0.05)
+    return Transient(Fault("not_json", http_status=200), Scope.TARGET)
+
+
+@pytest.mark.parametrize("store", [None, MemoryStore()], ids=["without a store", "with a store"])
+async def test_a_group_that_leaves_and_comes_back_still_has_its_ledger(store: MemoryStore | None) -> None:
+    bench = Bench(FakeClient(garble), store=store)
     bench.apply(small("a"), small("b"))
     running = asyncio.create_task(bench.scheduler.run())
     for _ in range(40):
@@ -503,7 +510,7 @@ async def test_a_group_that_leaves_and_comes_back_still_has_its_ledger() -> None
 
 
 async def test_a_plan_that_is_swapped_to_and_fro_never_overshoots_crashes_included() -> None:
-    bench = Bench(FakeClient(), store=MemoryStore())
+    bench = Bench(FakeClient(garble), store=MemoryStore())
     plans = [[small("a")], [small("b")], [small("a"), small("b", 3)], []]
     for turn in range(60):
         bench.apply(*plans[turn % 3])
@@ -524,24 +531,20 @@ async def test_a_plan_that_is_swapped_to_and_fro_never_overshoots_crashes_includ
 
 
 async def test_calls_under_a_quota_that_was_raised_by_a_reload_count_after_a_crash() -> None:
-    bench = Bench(FakeClient(), store=MemoryStore())
-    low, high = (
-        GroupPlan("default", targets(count), quota=Quota(3 * count, 60.0, share=1.0)) for count in (2, 14)
-    )
+    bench = Bench(FakeClient(garble), store=MemoryStore())
+    low, high = (GroupPlan("default", targets(8), quota=Quota(each, 60.0, share=1.0)) for each in (16, 48))
     bench.apply(low)
     running = asyncio.create_task(bench.scheduler.run())
-    await asyncio.sleep(5)
+    await asyncio.sleep(10)
     bench.apply(high)
-    await asyncio.sleep(35)
+    await asyncio.sleep(20)
     running.cancel()
     await asyncio.wait([running])
-    for _ in range(5):
-        bench = bench.again()
-        bench.apply(high)
-        await bench.crash(3)
+    second = bench.again()
+    second.apply(high)
+    await second.crash(20)
 
-    times = [sent.at for sent in bench.client.sent]
-    assert 30 < worst(times, 60.0) <= 42
+    assert worst([sent.at for sent in bench.client.sent], 60.0) == 48
 
 
 # --- the loop itself ---------------------------------------------------------------------------
