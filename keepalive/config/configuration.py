@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -142,7 +144,14 @@ def _check_ca_file(settings: Settings, cwd: Path, report: Report) -> None:
         return
     file = Path(settings.cloudflare.ca_file)
     try:
+        if file.is_fifo():
+            raise ValueError("is a pipe, which can be read only once")  # noqa: TRY301 - told like the others
         read_text(file)
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with suppress(ssl.SSLError):
+            trust.load_verify_locations(cafile=file)
+        if not trust.cert_store_stats()["x509"]:
+            raise ValueError("holds no certificate that can be read")  # noqa: TRY301
     except ValueError as error:
         hint = 'name a file with CA certificates in PEM form, or write "" for the system\'s'
         report.fault(("cloudflare", "ca_file"), f"the file {quote(shown(file, cwd))} {error}", hint)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +110,36 @@ def test_a_wrong_value_is_told_with_its_line_and_what_to_write(folder: Folder, l
     text = line + "\n" + GOOD
     number = 1 if line.count("\n") == 0 or fault.startswith("hartbeat") else 2
     assert folder.fault(text).startswith(f"k.toml:{number}: {fault}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "certificates",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        trustme.CA().private_key_pem.bytes(),
+    ],
+    ids=["nothing", "words", "a broken one", "a key"],
+)
+def test_a_ca_file_without_certificates_is_told_with_its_line(folder: Folder, content: str | bytes) -> None:
+    folder.write("ca.pem", content)
+    assert folder.fault('[cloudflare]\nca_file = "ca.pem"\n' + GOOD) == (
+        "k.toml:2: cloudflare.ca_file: the file 'ca.pem' holds no certificate that can be read; "
+        'name a file with CA certificates in PEM form, or write "" for the system\'s'
+    )
+
+
+def test_a_ca_file_with_certificates_is_taken(folder: Folder) -> None:
+    folder.write("ca.pem", b"# ours\n" + trustme.CA().cert_pem.bytes() + trustme.CA().cert_pem.bytes())
+    assert folder.read('[cloudflare]\nca_file = "ca.pem"\n' + GOOD).plan
+
+
+def test_a_ca_file_is_no_pipe_because_the_client_reads_it_again(folder: Folder) -> None:
+    os.mkfifo(folder.path / "ca.pem")
+    assert "is a pipe, which can be read only once" in folder.fault(
+        '[cloudflare]\nca_file = "ca.pem"\n' + GOOD
+    )
 
 
 @pytest.mark.parametrize(

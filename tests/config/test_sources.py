@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
 
 from keepalive.config import load
 from keepalive.core.target import Target
@@ -304,7 +305,7 @@ class TestTrust:
         ],
     )
     def test_a_file_that_nobody_named_decides_nothing_about_trust(self, folder: Folder, line: str) -> None:
-        folder.write("ca.pem", "certificate")
+        folder.write("ca.pem", trustme.CA().cert_pem.bytes())
         text = PROD + TARGETS + f"[cloudflare]\n{line}\n"
         folder.write("keepalive.toml", text)
         fault = folder.fault()
