@@ -41,9 +41,14 @@ class ConfigFault:
     hint: str
 
     def __str__(self) -> str:
-        """Say it in one line: `where: key: found; hint`."""
+        """Say it in one line: `where: key: found; hint`; control characters of a name are spelt out."""
         place = f"{self.where}: {self.key}" if self.key else self.where
-        return f"{place}: {self.found}; {self.hint}" if self.hint else f"{place}: {self.found}"
+        line = f"{place}: {self.found}; {self.hint}" if self.hint else f"{place}: {self.found}"
+        return line if line.isprintable() else "".join(map(_spelt, line))
+
+
+def _spelt(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]
 
 
 class ConfigError(KeepaliveError):

@@ -30,6 +30,7 @@ MANUAL = (ROOT / "docs" / "keepalive.1").read_text(encoding="utf-8")
 JSON = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EMULATOR = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
+SIMULATE = (ROOT / "docs" / "simulate.md").read_text(encoding="utf-8")
 
 COMMAND_LINES = [*([name] for name in COMMANDS if name != "config"), ["config", "show"]]
 
@@ -197,6 +198,12 @@ def test_every_kind_and_key_of_a_fault_is_explained() -> None:
 
     assert {kind.value for kind in FaultKind} <= explained
     assert signature(Fault).parameters.keys() <= explained
+
+
+def test_every_preset_stands_in_the_manual_of_the_simulation() -> None:
+    table = section(SIMULATE, "Presets")
+
+    assert {name for name in PRESETS if f"`{name}`" not in table} == set()
 
 
 def test_every_scenario_that_the_readme_quotes_exists() -> None:

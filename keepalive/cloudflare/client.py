@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -13,22 +12,14 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
-from aiohttp import (
-    AddrInfoType,
-    ClientError,
-    ClientPayloadError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    TCPConnector,
-)
+from aiohttp import ClientError, ClientPayloadError, ClientResponse
 from yarl import URL
 
 from keepalive._version import __version__
 from keepalive.cloudflare.auth import ApiToken, Credential
 from keepalive.cloudflare.failure import failure
 from keepalive.cloudflare.judge import Cut, judge
+from keepalive.cloudflare.pool import Pool
 from keepalive.cloudflare.proxy import proxy_for
 from keepalive.cloudflare.quota import Fields, merged
 from keepalive.cloudflare.verification import TokenActive, TokenUnverifiable, verdict
@@ -41,9 +32,6 @@ USER_AGENT = f"keepalive/{__version__} (+{PROJECT_URL})"
 
 LARGEST_BODY = 64 * 1024
 """Bytes of a reply that are read; no honest one comes near."""
-
-DNS_SECONDS = 30
-"""How long an address is remembered. Connections are few, so this only spares a crowd of them at once."""
 
 REMEMBERED_ACCOUNTS = 4096
 """URLs kept ready; beyond that they are made anew, so that a stream of leases cannot fill the memory."""
@@ -86,9 +74,6 @@ class CloudflareClient:
 
     Connections are shared by all credentials and stay open between beats. TLS is always verified,
     redirects are never followed, cookies and ~/.netrc are ignored.
-
-    Attributes:
-        connections_opened: TCP connections begun since the start, those that failed included.
     """
 
     def __init__(
@@ -118,25 +103,31 @@ class CloudflareClient:
         origin = URL(base_url).origin()
         self._base = f"{origin}{URL(base_url).raw_path.rstrip('/')}"
         self._host = f"{origin.host}:{origin.port}"
-        self._tls = _tls_context(ca_file) if origin.scheme == "https" else None
         self._proxy = proxy_for(origin)
-        self._keepalive_seconds = keepalive_seconds
+        self._pool = Pool(
+            tls=_tls_context(ca_file) if origin.scheme == "https" else None,
+            keepalive_seconds=keepalive_seconds,
+            largest_read=LARGEST_BODY,
+        )
         self._wall_clock = wall_clock
         self._urls: dict[str, URL] = {}
         self._signatures: dict[str, _Signature] = {}
         self._tokens: frozenset[str] = frozenset()
-        self._session: ClientSession
-        self.connections_opened = 0
         self.replace_credentials(credentials)
 
     async def __aenter__(self) -> Self:
-        self._session = self._open_session()
+        self._pool.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._pool.close()
+
+    @property
+    def connections_opened(self) -> int:
+        """TCP connections begun since the start, those that failed included."""
+        return self._pool.connections_opened
 
     async def heartbeat(self, target: Target, *, timeout: float) -> Outcome:
         """Send one attempt and say how it ended, within `timeout` seconds from start to end.
@@ -176,8 +167,7 @@ class CloudflareClient:
 
         Attempts in flight end at once as a passing fault, which is sooner than their timeout.
         """
-        old, self._session = self._session, self._open_session()
-        await old.close()
+        await self._pool.drop()
 
     def replace_credentials(self, credentials: Mapping[str, Credential]) -> None:
         """Let the next attempt be signed by these; attempts in flight keep what they have.
@@ -201,10 +191,11 @@ class CloudflareClient:
         self, method: str, url: URL, signature: _Signature, body: bytes | None, timeout: float
     ) -> _Reply | Transient:
         """Send one request, connecting included, and read its reply."""
+        lot, sent_at = self._pool.take(), asyncio.get_running_loop().time()
         try:
             async with (
                 asyncio.timeout(timeout),
-                self._session.request(
+                lot.session.request(
                     method,
                     url,
                     data=body,
@@ -216,7 +207,11 @@ class CloudflareClient:
             ):
                 seen, cut = await _read(answer)
         except (ClientError, OSError) as error:
+            self._pool.doubt(lot, error, sent_at)
             return failure(error, self._host, timeout=timeout)
+        finally:
+            await self._pool.give_back(lot)
+        self._pool.trust()
         for secret in signature.secrets:
             seen = seen.replace(secret, b"[secret]")
         return _Reply(answer.status, merged(answer.headers), seen, cut)
@@ -229,26 +224,6 @@ class CloudflareClient:
             url = URL(f"{self._base}/accounts/{quote(account_id, safe='')}/{_HEARTBEAT}", encoded=True)
             self._urls[account_id] = url
         return url
-
-    def _open_session(self) -> ClientSession:
-        return ClientSession(
-            connector=TCPConnector(
-                limit=0,  # the budget bounds what is in flight; a queue here would hide an attempt's age
-                limit_per_host=0,
-                keepalive_timeout=self._keepalive_seconds,
-                ttl_dns_cache=DNS_SECONDS,
-                ssl=self._tls or True,
-                socket_factory=self._open_socket,  # counts; a trace would cost every beat a tenth more
-            ),
-            cookie_jar=DummyCookieJar(),
-            timeout=ClientTimeout(total=None, sock_connect=None),
-            read_bufsize=LARGEST_BODY,
-        )
-
-    def _open_socket(self, address: AddrInfoType) -> socket.socket:
-        self.connections_opened += 1
-        family, kind, protocol, _, _ = address
-        return socket.socket(family, kind, protocol)
 
 
 async def _read(answer: ClientResponse) -> tuple[bytes, Cut | None]:

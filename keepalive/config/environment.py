@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import get_origin
 
 from keepalive.config.layers import Layer, field_type, known_keys, typed
 from keepalive.config.positions import KeyPath
 from keepalive.config.settings import FORMS
-from keepalive.config.wording import did_you_mean
 from keepalive.errors import ConfigFault
 
 _PREFIX = "KEEPALIVE_"
 _SPECIAL = ("KEEPALIVE_CONFIG", "KEEPALIVE_SCRIPTS")
 _NAMED_TABLES = ("credentials", "rate_groups")
 
-_CLOSE = 0.75
-"""How alike two variables must be: all of them begin alike."""
+_CLOSE = 0.7
+"""How alike a misspelt name and the right one are at least; 1 is the same."""
 
 _SERVICE_LINK = re.compile(
     r"KEEPALIVE_(?:(?:[A-Z0-9]+_)*SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)=.*"
@@ -66,9 +66,9 @@ def _path(name: str) -> tuple[str, ...]:
 
 def _unknown(name: str, path: tuple[str, ...]) -> ConfigFault | None:
     setting = field_type(path)
-    if path == ("targets",):
+    if path[0] == "targets":
         hint = "list them in the file, or set KEEPALIVE_SCRIPTS and CLOUDFLARE_ACCOUNT_ID"
-        return ConfigFault(f"${name}", "", "targets do not fit into one variable", hint)
+        return ConfigFault(f"${name}", "", "targets do not fit into variables", hint)
     if get_origin(setting) is Mapping or known_keys(path):
         example = next(
             variable
@@ -78,19 +78,32 @@ def _unknown(name: str, path: tuple[str, ...]) -> ConfigFault | None:
         return ConfigFault(
             f"${name}", "", "names a table, not a key", f"set one of its keys, such as {example}"
         )
-    if setting is None:
-        known = (*_variables(path[1] if len(path) > 2 else "NAME"), *_SPECIAL)
-        otherwise = "unset it; `keepalive config show` lists what there is"
-        hint = did_you_mean(name, known, otherwise, _CLOSE)
-        return ConfigFault(f"${name}", "", "unknown variable", hint)
-    return None
+    return ConfigFault(f"${name}", "", "unknown variable", _nearest(path)) if setting is None else None
+
+
+def _nearest(path: tuple[str, ...]) -> str:
+    """Name the variable that may be meant: by its key where its table exists, else by the whole of it."""
+    *table, key = path
+    if known := known_keys(tuple(table)) if table else []:
+        names = {one: _variable((*table, one)) for one in known}
+        word, otherwise = key, f"known here: {', '.join(known)}"
+    else:
+        names = {name.removeprefix(_PREFIX).lower(): name for name in (*_variables("NAME"), *_SPECIAL)}
+        names |= {name.rpartition("__")[2].lower(): name for name in _variables("NAME")}
+        word, otherwise = "__".join(path), "unset it; `keepalive config show` lists what there is"
+    close = get_close_matches(word, names, n=1, cutoff=_CLOSE)
+    return f"did you mean `{names[close[0]]}`?" if close else otherwise
 
 
 def _variables(name: str) -> Iterator[str]:
     """The variables that exist, with `name` where a credential's or a rate group's name stands."""
     for section in known_keys(()):
         path = (section, name) if section in _NAMED_TABLES else (section,)
-        yield from (f"{_PREFIX}{'__'.join((*path, key)).upper()}" for key in known_keys(path))
+        yield from (_variable((*path, key)) for key in known_keys(path))
+
+
+def _variable(path: Iterable[str]) -> str:
+    return f"{_PREFIX}{'__'.join(path).upper()}"
 
 
 def _put_scripts(

@@ -71,10 +71,10 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str, closeness: float = 0.6) -> str:
-    """Name the known word that is closest to a misspelt one (1 is the same word), or say something else."""
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Name the known word that is closest to a misspelt one, or say something else."""
     spelling = {right.lower(): right for right in known}
-    close = get_close_matches(word.lower(), spelling, n=1, cutoff=closeness)
+    close = get_close_matches(word.lower(), spelling, n=1)
     return f"did you mean `{spelling[close[0]]}`?" if close else otherwise
 
 

@@ -106,7 +106,15 @@ class TestVariables:
             ("KEEPALIVE_HEARTBEAT__INTERVALL", "did you mean `KEEPALIVE_HEARTBEAT__INTERVAL`?"),
             ("KEEPALIVE_CREDENTIALS__P__API_TOKN", "did you mean `KEEPALIVE_CREDENTIALS__P__API_TOKEN`?"),
             ("KEEPALIVE_SCRIPT", "did you mean `KEEPALIVE_SCRIPTS`?"),
+            ("KEEPALIVE_INTERVAL", "did you mean `KEEPALIVE_HEARTBEAT__INTERVAL`?"),
+            ("KEEPALIVE_TOKEN", "did you mean `KEEPALIVE_CREDENTIALS__NAME__API_TOKEN`?"),
+            ("KEEPALIVE_CONFIG_FILE", "did you mean `KEEPALIVE_CONFIG`?"),
             ("KEEPALIVE_XYZZY", "`keepalive config show` lists"),
+            ("KEEPALIVE_FOO", "`keepalive config show` lists"),
+            ("KEEPALIVE_X__Y__Z", "`keepalive config show` lists"),
+            ("KEEPALIVE_HTTP__PORT", "unknown variable; known here: listen"),
+            ("KEEPALIVE_CONTROL__FOO", "unknown variable; known here: socket, mode"),
+            ("KEEPALIVE_TARGETS__0__ACCOUNT_ID", "KEEPALIVE_SCRIPTS"),
             ("KEEPALIVE_LOG", "such as KEEPALIVE_LOG__FORMAT"),
             ("KEEPALIVE_TARGETS", "KEEPALIVE_SCRIPTS"),
         ],
@@ -118,6 +126,12 @@ class TestVariables:
         assert fault.startswith(f"${name}: ")
         assert hint in fault
         assert "canary" not in fault
+
+    def test_a_name_that_would_write_to_the_terminal_is_spelt_out(self, folder: Folder) -> None:
+        environ = {"KEEPALIVE_\x1b[2J\n\udcff": "1", "KEEPALIVE_CREDENTIALS__A\x07__API_TOKEN": "t"}
+        by_name, by_key = folder.faults(PROD + TARGETS, environ)
+        assert by_name.startswith(r"$KEEPALIVE_CREDENTIALS__A\x07__API_TOKEN: credentials.'a\x07': ")
+        assert by_key.startswith(r"$KEEPALIVE_\x1b[2J\n\udcff: unknown variable; ")
 
     @pytest.mark.parametrize(
         "link",
