@@ -37,6 +37,17 @@ def _token(value: str) -> str:
     return value
 
 
+def _names(scripts: list[str] | None) -> list[str]:
+    from keepalive.config.targets import script_problem  # noqa: PLC0415 - `--help` needs none of it
+
+    for script in scripts or ():
+        if wrong := script_problem(script):
+            raise typer.BadParameter("; ".join(wrong))
+        if "," in script:
+            raise typer.BadParameter(f"{script!r} has a comma; give --script once for each name")
+    return scripts or list(_SCRIPTS)
+
+
 def emulator(  # noqa: PLR0913 - one parameter for each option of the command
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
@@ -49,7 +60,11 @@ def emulator(  # noqa: PLR0913 - one parameter for each option of the command
     ] = _ACCOUNT_ID,
     script: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A script of that account; repeat it for more. Default: api, web."),
+        typer.Option(
+            callback=_names,
+            metavar="NAME",
+            help="A script of that account; repeat it for more. Default: api, web.",
+        ),
     ] = None,
     window: Annotated[
         float,
@@ -75,7 +90,7 @@ def emulator(  # noqa: PLR0913 - one parameter for each option of the command
     """
     from keepalive.emulator import Emulator, World, read_faults, run_alone  # noqa: PLC0415 - brings aiohttp
 
-    scripts = tuple(script or _SCRIPTS)
+    scripts = tuple(script or ())
     world = World.simple(token=token, account_id=account, scripts=scripts, window=window)
     local = Emulator(
         replace(world, events_per_second=events_per_second),

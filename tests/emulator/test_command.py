@@ -84,6 +84,10 @@ def test_a_broken_fault_script_is_refused_before_it_listens(
     "options",
     [
         ("--account", "ABC"),
+        ("--script", "a/b"),
+        ("--script", "a,b"),
+        ("--script", ""),
+        ("--script", "a\nb"),
         ("--token", "two words"),
         ("--window", "soon"),
         ("--time-factor", "0"),
