@@ -58,6 +58,14 @@ def _at_least_a_tick(seconds: float) -> float:
     return seconds
 
 
+def _at_least_a_second_of_quota(seconds: float) -> float:
+    if seconds < 1:
+        raise WrongValueError(
+            f"{seconds:g} s is too short for a quota", 'write at least "1s"; Cloudflare counts in "5m"'
+        )
+    return seconds
+
+
 def is_loopback(host: str) -> bool:
     """Say whether a host, as it stands in a URL, can only be this machine."""
     if host == "localhost":
@@ -161,7 +169,7 @@ class CloudflareSettings(Section):
     )
     """Hosts besides Cloudflare's own that a `wsUrl` may name; anything else is not trusted."""
 
-    max_requests_per_second: float = Field(default=200.0, gt=0, le=1_000_000)
+    max_requests_per_second: float = Field(default=200.0, ge=0.1, le=1_000_000)
     """Requests per second over all rate groups: Cloudflare's limit for one address, whoever the user is."""
 
 
@@ -207,7 +215,7 @@ class RateGroupSettings(Section):
     requests: int = Field(default=_QUOTA.requests, ge=1, le=1_000_000_000)
     """Requests that Cloudflare allows per period; 1,200 unless a plan has more."""
 
-    period: Duration = _QUOTA.period
+    period: Annotated[Duration, AfterValidator(_at_least_a_second_of_quota)] = _QUOTA.period
     """Seconds that the quota spans; five minutes with Cloudflare."""
 
     share: float = Field(default=_QUOTA.share, gt=0, le=1)

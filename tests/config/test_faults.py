@@ -94,6 +94,14 @@ def test_nesting_without_end_is_no_crash(folder: Folder) -> None:
             "rate_groups.default.share: 0 is out of range; write more than 0",
         ),
         ('[rate_groups.default]\nperiod = "0s"', "rate_groups.default.period: '0s' is zero; "),
+        (
+            '[rate_groups.default]\nperiod = "1ms"',
+            'rate_groups.default.period: 0.001 s is too short for a quota; write at least "1s"',
+        ),
+        (
+            "[cloudflare]\nmax_requests_per_second = 1e-300",
+            "cloudflare.max_requests_per_second: 1e-300 is out of range; write at least 0.1",
+        ),
         ('[http]\nlisten = "9786"', "http.listen: '9786' is not an address and a port; "),
         ('[http]\nlisten = "h:99999"', "http.listen: 'h:99999' is not an address and a port; "),
         ('[control]\nmode = "rw"', "control.mode: 'rw' is not a file mode; "),

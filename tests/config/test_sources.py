@@ -128,10 +128,10 @@ class TestVariables:
         assert "canary" not in fault
 
     def test_a_name_that_would_write_to_the_terminal_is_spelt_out(self, folder: Folder) -> None:
-        environ = {"KEEPALIVE_\x1b[2J\n\udcff": "1", "KEEPALIVE_CREDENTIALS__A\x07__API_TOKEN": "t"}
-        by_name, by_key = folder.faults(PROD + TARGETS, environ)
-        assert by_name.startswith(r"$KEEPALIVE_CREDENTIALS__A\x07__API_TOKEN: credentials.'a\x07': ")
-        assert by_key.startswith(r"$KEEPALIVE_\x1b[2J\n\udcff: unknown variable; ")
+        environ = {"KEEPALIVE_\x1b[2J\n\udcff": "1", "KEEPALIVE_RATE_GROUPS__A\x07__SHARE": "t"}
+        unknown, known = folder.faults(PROD + TARGETS, environ)
+        assert known.startswith(r"$KEEPALIVE_RATE_GROUPS__A\x07__SHARE: rate_groups.'a\x07'.share: 't' ")
+        assert unknown.startswith(r"$KEEPALIVE_\x1b[2J\n\udcff: unknown variable; ")
 
     @pytest.mark.parametrize(
         "link",
