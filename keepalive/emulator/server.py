@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
 from types import TracebackType
@@ -51,6 +51,7 @@ class Emulator:
         port: 0 takes a free one.
         seed: Makes the chance of the faults repeatable.
         tls: A server context, to speak https and wss.
+        wall_clock: Seconds since 1970, asked once, on entering; from then on the loop's time counts.
 
     Raises:
         UsageError: The host is no loopback address, or the time factor is not above 0.
@@ -67,6 +68,7 @@ class Emulator:
         port: int = 0,
         seed: int = 0,
         tls: ssl.SSLContext | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         if not _is_loopback(host):
             raise UsageError(
@@ -86,12 +88,13 @@ class Emulator:
         self._host = host
         self._port = port
         self._tls = tls
+        self._wall_clock = wall_clock
         self._rays = 0
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._began_ms = time.time() * 1000
+        self._began_ms = self._wall_clock() * 1000
         self._http = web.Server(self._serve, handler_cancellation=True, access_log=None)
         try:
             self._listener = await self._loop.create_server(

@@ -37,6 +37,15 @@ async def test_a_prepared_session_streams_the_events_of_its_script(http: ClientS
         assert emulator.requests[-1].status == 101
 
 
+async def test_events_are_dated_by_the_clock_that_it_is_given(http: ClientSession) -> None:
+    async with (
+        Emulator(QUICK, wall_clock=lambda: 4_000_000_000.0) as emulator,
+        http.ws_connect(await prepared(http, emulator)) as socket,
+    ):
+        event = await socket.receive_json(timeout=1)
+    assert 4_000_000_000_000 <= event["timestamp"] < 4_000_000_060_000
+
+
 async def test_a_session_for_the_account_streams_every_script(http: ClientSession) -> None:
     async with (
         Emulator(QUICK) as emulator,
