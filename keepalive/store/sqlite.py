@@ -18,7 +18,7 @@ from keepalive.store import tables
 from keepalive.store.lock import Lock
 from keepalive.store.ring import Ring
 
-_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
+_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """What SQLite says of a file that is not what it should be; all else stands in the way of a good one."""
 
 

@@ -234,6 +234,15 @@ def test_a_longer_period_counts_further_back_and_a_shorter_one_less(shelf: Shelf
     assert moments(shelf.open(1100).begin(plan(period=60), 1100)) == [1050.0]
 
 
+def test_a_quota_that_grows_forgets_no_call_that_a_longer_period_counts(shelf: Shelf) -> None:
+    store = shelf.open(1000)
+    store.begin(plan(requests=3, period=60), 1000)
+    store.charge("default", 1001)
+    shelf.open(1100).begin(plan(requests=20, period=60), 1100)
+
+    assert moments(shelf.open(1101).begin(plan(requests=20, period=300), 1101)) == [1001.0]
+
+
 def test_a_ledger_goes_on_until_the_limit_and_no_further(shelf: Shelf) -> None:
     """What all of it is for: the next process sends no call that the one before has spent."""
     store = shelf.open(1000)
