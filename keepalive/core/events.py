@@ -215,7 +215,7 @@ class SuspendDetected(Event):
 
     name: ClassVar[str] = "suspend.detected"
     _level: ClassVar[Level] = Level.WARNING
-    lasted: float
+    suspended: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,7 +212,7 @@ class Scheduler:
 
     async def _resume(self, slept: float, now: float) -> None:
         """The machine was suspended: its connections are dead, and everybody is due."""
-        self.tell(SuspendDetected(at=now, lasted=slept))
+        self.tell(SuspendDetected(at=now, suspended=slept))
         await self._client.drop_connections()
         for group in self._groups.values():
             group.hasten(now)

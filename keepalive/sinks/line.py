@@ -22,7 +22,17 @@ MOMENTS = frozenset({"eligible_until", "until", "next_probe_at"})
 
 _MILLISECONDS = frozenset({"latency", "lateness"})
 _SECONDS = frozenset(
-    {"window", "interval", "nominal", "retry_after", "open_for", "lasted", "failed_for", "lapsed_for"}
+    {
+        "window",
+        "interval",
+        "nominal",
+        "retry_after",
+        "open_for",
+        "lasted",
+        "suspended",
+        "failed_for",
+        "lapsed_for",
+    }
 )
 
 

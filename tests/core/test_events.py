@@ -85,7 +85,7 @@ def test_a_heartbeat_that_keeps_failing_is_worth_one_warning(attempt: int) -> No
 
 @given(st.floats(allow_nan=False))
 def test_an_event_is_a_value_with_the_level_of_its_kind(seconds: float) -> None:
-    event = SuspendDetected(at=1.0, lasted=seconds)
+    event = SuspendDetected(at=1.0, suspended=seconds)
 
-    assert event == SuspendDetected(at=1.0, lasted=seconds)
+    assert event == SuspendDetected(at=1.0, suspended=seconds)
     assert event.level is Level.WARNING

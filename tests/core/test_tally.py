@@ -106,7 +106,7 @@ def test_attempts_and_heartbeats_are_counted_and_other_events_ignored() -> None:
             fault=Fault("reset"),
         )
     )
-    tally(SuspendDetected(at=2.0, lasted=5.0))
+    tally(SuspendDetected(at=2.0, suspended=5.0))
 
     assert (tally.heartbeats, tally.attempts) == (1, 2)
 

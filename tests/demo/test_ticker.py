@@ -45,7 +45,7 @@ def ticker() -> Ticker:
         (failed(), True),
         (changed(Eligibility.PENDING), False),
         (changed(Eligibility.AT_RISK), True),
-        (SuspendDetected(at=0.0, lasted=1.0), True),
+        (SuspendDetected(at=0.0, suspended=1.0), True),
     ],
 )
 def test_all_but_what_went_well_at_once_is_worth_a_line(event: Event, *, worth: bool) -> None:

@@ -102,7 +102,7 @@ EVENTS: tuple[Event, ...] = (
     BreakerOpened(at=0, rate_group="default", scope=Scope.ACCOUNT, key=("prod", ACCOUNT), fault=DENIAL),
     BreakerClosed(at=0, rate_group="default", scope=Scope.ORIGIN, key=(), open_for=12.5),
     CredentialDenied(at=0, credential="prod", fault=DENIAL, next_probe_at=60.0),
-    SuspendDetected(at=0, lasted=3600.0),
+    SuspendDetected(at=0, suspended=3600.0),
     LoopStalled(at=0, lasted=30.0),
     StateRestored(at=0, rate_group="default", renewals=42, calls=840, denied=0),
     StateFailed(at=0, path="state.db", cause="cannot be written: no space left on device", hint="make room"),

@@ -35,7 +35,7 @@ KEYS = {
     "breaker.opened": ["rate_group", "scope", "credential", "account_id", *OF_DENIAL],
     "breaker.closed": ["rate_group", "scope", "open_for_seconds"],
     "credential.denied": ["credential", *OF_DENIAL, "next_probe_at"],
-    "suspend.detected": ["lasted_seconds"],
+    "suspend.detected": ["suspended_seconds"],
     "loop.stalled": ["lasted_seconds"],
     "state.restored": ["rate_group", "renewals", "calls", "denied"],
     "state.failed": ["path", "cause", "hint"],
