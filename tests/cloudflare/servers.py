@@ -105,7 +105,10 @@ async def tunnelling(port: int, answer: bytes = b"HTTP/1.1 200 Established\r\n\r
             writer.write(answer)
             if b" 200 " in answer:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-                await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+                try:
+                    await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+                finally:
+                    far_writer.transport.abort()
 
     async with _listening(converse, None) as proxy.port:
         yield proxy

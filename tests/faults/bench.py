@@ -77,7 +77,7 @@ class Bench:
     async def renewed(self, times: int = 1) -> None:
         """Wait until so many heartbeats were accepted from now on."""
         wanted = len(self.renewals) + times
-        await self.until(lambda: len(self.renewals) >= wanted)
+        await self.until(lambda: len(self.renewals) >= wanted, timeout=60.0 * times)
 
     async def failed(self, times: int = 1) -> None:
         """Wait until so many attempts have failed since the start."""

@@ -116,7 +116,8 @@ class FaultProxy:
     async def _listen(self) -> None:
         """Take the port, and listen on it unless nobody should: a port that is bound is refused by itself."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP, or asyncio would leave Nagle's delay on: virtual time cannot wait for it.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setblocking(False)
         self._socket.bind((self._host, self.port))
