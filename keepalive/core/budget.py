@@ -186,6 +186,21 @@ class Budget:
         self.silent_until = now + pause
         return True
 
+    def resume(self, silent_until: float, throttles: int, now: float) -> bool:
+        """Go on with the silence of another process, where this one has none.
+
+        One that has ended still lengthens the next, until an answer or a whole period shows that its block
+        is over: else a crash loop would probe a block every few seconds.
+
+        Returns:
+            Whether the way has to be probed first.
+        """
+        counts_from = now - self.ledger.period if throttles else now
+        if silent_until <= max(counts_from, self.silent_until):
+            return False
+        self.silent_until, self.throttles = silent_until, throttles
+        return True
+
     def answered(self, sent_at: float) -> bool:
         """Take note of an attempt that was not throttled.
 

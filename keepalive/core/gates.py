@@ -99,8 +99,7 @@ class Gates:
             The keys that are refused.
         """
         self.budget.ledger.restore(state.calls)
-        if state.silent_until > max(now, self.budget.silent_until):
-            self.budget.silent_until, self.budget.throttles = state.silent_until, state.throttles
+        if self.budget.resume(state.silent_until, state.throttles, now):
             self._ramp.begin(now, 1, self._patience)
         refused = [refusal for refusal in state.refusals if used(refusal.key)]
         for refusal in refused:

@@ -356,6 +356,34 @@ def test_a_restart_does_not_shorten_the_silences_that_429s_without_a_time_have_e
     assert len(second.sent) == 1
 
 
+@pytest.mark.parametrize(("absence", "silence"), [(20.0, 10.0), (400.0, 5.0)])
+def test_a_silence_that_ended_while_nobody_was_there_lengthens_the_next_for_a_period(
+    absence: float, silence: float
+) -> None:
+    stage = Stage(planned(fleet(42)))
+    stage.answer = always(throttled())
+    stage.play(2)
+
+    second = reborn(stage, absence)
+    second.answer = always(throttled())
+    second.play(1)
+
+    assert second.group.budget.silent_until == pytest.approx(second.sent[0].at + 0.1 + silence)
+
+
+def test_a_silence_outlives_the_process_though_an_answer_came_between() -> None:
+    """A 429 that had left before the answer lengthens no silence but its own, which has to be obeyed."""
+    stage = Stage(planned(fleet(42)))
+    late = iter([Reply(throttled(60), after=3.0)])
+    stage.answer = lambda order, at: next(late, Reply(throttled(0.5)) if at < START + 0.01 else Reply())
+    stage.play(5)
+    assert stage.group.save(stage.now).throttles == 0
+
+    second = reborn(stage)
+
+    assert second.play(50) == []
+
+
 def test_a_restart_knows_who_is_denied_and_probes_once_at_once() -> None:
     stage = Stage(planned(fleet(42)))
     stage.answer = always(denied(Scope.CREDENTIAL))

@@ -403,6 +403,51 @@ async def test_a_throttle_outlives_a_crash() -> None:
     assert second.scheduler.tally.all_eligible
 
 
+async def test_a_crash_loop_under_a_block_probes_no_more_often_than_one_process_would() -> None:
+    """Without Retry-After the silences grow from probe to probe, whichever process sends it."""
+
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return Throttled(Fault("throttled")) if began < loop.time() < began + 290 else Accepted()
+
+    loop = asyncio.get_running_loop()
+    began = loop.time() + 20
+    bench = Bench(FakeClient(answer), store=MemoryStore())
+    plan = GroupPlan("default", targets(3))
+    for _ in range(150):
+        bench.apply(plan)
+        await bench.crash(0.5)
+        await asyncio.sleep(2.3)  # so that the silences end while nobody is there
+        bench = bench.again()
+
+    probes = [sent.at - began for sent in bench.client.sent if 3 < sent.at - began < 290]
+    assert probes == pytest.approx([6, 17], abs=3)
+    assert [sent for sent in bench.client.sent if 290 < sent.at - began < 330]
+
+
+async def test_a_block_of_long_ago_is_no_reason_for_a_long_silence() -> None:
+    async def answer(target: Target, timeout: float) -> Outcome:
+        return Throttled(Fault("throttled")) if throttling else await accept(target, timeout)
+
+    throttling = True
+    bench = Bench(FakeClient(answer), store=MemoryStore())
+    plan = GroupPlan("default", targets(3))
+    bench.apply(plan)
+    await bench.crash(30)
+    await asyncio.sleep(3600)
+    began = bench.clock.now()
+    second = bench.again()
+    second.apply(plan)
+    running = asyncio.create_task(second.scheduler.run())
+    await asyncio.sleep(1)
+    throttling = False
+    await asyncio.sleep(10)
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert [sent for sent in bench.client.sent if began + 2 < sent.at < began + 7]
+    assert second.scheduler.tally.all_eligible
+
+
 async def test_a_refusal_outlives_a_crash_and_is_probed_at_once() -> None:
     async def answer(target: Target, timeout: float) -> Outcome:
         outcome = Denied(Fault("authentication"), Scope.CREDENTIAL)
