@@ -37,6 +37,8 @@ class Victim:
     Attributes:
         waits: Seconds from the start of each process to its first request.
         kills: How often it was killed.
+        lapses: How often a target of it lapsed until its course was over; nobody renews them after that.
+        never: Its targets that were never accepted.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Victim:
     chance: Random
     waits: list[float] = field(default_factory=list)
     kills: int = 0
+    lapses: int = 0
+    never: int = 0
 
     async def live(self, seconds: float, *, serving: bool = False) -> None:
         """Start a process, kill it after so long; `serving` counts from its first request on."""
@@ -91,12 +95,12 @@ def rapid(count: int) -> Course:
 
 
 def loop(seconds: float) -> Course:
-    """0.9 s up and 1 s down, for so long."""
+    """0.9 s up, counted from the first request, and 1 s down, for so long."""
 
     async def course(victim: Victim) -> None:
         end = victim.emulator.now + seconds
         while victim.emulator.now < end:
-            await victim.live(0.9)
+            await victim.live(0.9, serving=True)
             await asyncio.sleep(1.0)
 
     return course
@@ -121,13 +125,15 @@ async def play(course: Course, victims: int, folder: Path, seed: int) -> tuple[E
 async def _go(course: Course, victim: Victim, after: float) -> None:
     await asyncio.sleep(after)
     await course(victim)
+    tallies = victim.emulator.tallies().items()
+    own = [tally for place, tally in tallies if place.user == victim.name]
+    victim.lapses, victim.never = sum(tally.lapses for tally in own), TARGETS - len(own)
 
 
 def kills(course: Course, victims: int, seed: int, setting: str, command: str) -> Report:
     """Play a course and report it."""
     with TemporaryDirectory() as folder:
         emulator, found = asyncio.run(play(course, victims, Path(folder), seed))
-    tallies = emulator.tallies()
     waits = sorted(wait for victim in found for wait in victim.waits)
     return Report(
         name="kill",
@@ -135,8 +141,8 @@ def kills(course: Course, victims: int, seed: int, setting: str, command: str) -
         command=command,
         figures=(
             Figure("times that a daemon was killed", sum(victim.kills for victim in found)),
-            Figure("lapses", sum(tally.lapses for tally in tallies.values()), most=0),
-            Figure("targets never accepted", victims * TARGETS - len(tallies), most=0),
+            Figure("lapses", sum(victim.lapses for victim in found), most=0),
+            Figure("targets never accepted", sum(victim.never for victim in found), most=0),
             Figure("requests of one user in the worst 300 s", worst_period(emulator.requests), most=1080),
             Figure("start to first request, median", median(waits), "s", digits=2),
             Figure("start to first request, longest", waits[-1], "s", most=START_SECONDS, digits=2),
