@@ -42,13 +42,35 @@ class Told(Recorder):
         self.more.set()
 
 
+class SuspendableClock(LoopClock):
+    """The loop's time and, on top of it, the time for which the machine slept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slept = 0.0
+        self._alarm = asyncio.Event()
+
+    def now(self) -> float:
+        return super().now() + self._slept
+
+    async def wait(self, wake: asyncio.Event, until: float) -> float:
+        self._alarm = wake
+        return await super().wait(wake, until)
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep: nothing of this process runs, and the alarm has rung when it wakes."""
+        self._slept += seconds
+        self.suspended += seconds
+        self._alarm.set()
+
+
 @dataclass
 class Bench:
     """What holds the targets, and all that it told."""
 
     scheduler: Scheduler
     client: CloudflareClient
-    clock: LoopClock
+    clock: SuspendableClock
     told: Told
 
     @property
@@ -97,7 +119,7 @@ async def holding(
     base_url: str, *, count: int = 1, ca_file: str | None = None, store: Store | None = None
 ) -> AsyncIterator[Bench]:
     """Hold so many targets, at the default window and interval, for as long as this is entered."""
-    told, clock = Told(), LoopClock()
+    told, clock = Told(), SuspendableClock()
     credentials = {"prod": ApiToken(SecretStr("token-of-prod"))}
     async with CloudflareClient(credentials, base_url=base_url, ca_file=ca_file) as client:
         chance = random.Random(1)
