@@ -14,9 +14,17 @@ import typer
 
 from keepalive import app
 from keepalive.cli.loop import run_loop
-from keepalive.cli.options import Options, warn
+from keepalive.cli.options import Options, complain, warn
 from keepalive.core.eligibility import Eligibility
-from keepalive.core.events import AttemptFailed, DaemonDraining, EligibilityChanged, Event, HeartbeatAccepted
+from keepalive.core.events import (
+    AttemptFailed,
+    BreakerOpened,
+    DaemonDraining,
+    EligibilityChanged,
+    Event,
+    HeartbeatAccepted,
+    Level,
+)
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
@@ -80,11 +88,13 @@ class Standings:
 
     Attributes:
         of: What became of each target.
+        told: True when it was said on stderr that something fails, or the log says it.
         signum: The signal that ended it before everything was known.
         unwritten: Why it could not be printed.
     """
 
     quiet: bool
+    told: bool
     of: dict[Target, Standing] = field(default_factory=dict)
     signum: signal.Signals | None = None
     unwritten: OutputError | None = None
@@ -99,6 +109,10 @@ class Standings:
             case AttemptFailed():
                 standing = self._standing(event.target)
                 standing.attempts, standing.fault = max(standing.attempts, event.attempt), event.fault
+                if event.level is Level.WARNING:
+                    self._tell(event.fault)
+            case BreakerOpened():
+                self._tell(event.fault)
             case EligibilityChanged() if event.to_state is not None:
                 standing = self._standing(event.target)
                 if standing.state is Eligibility.ELIGIBLE:
@@ -130,6 +144,12 @@ class Standings:
     def _standing(self, target: Target) -> Standing:
         return self.of.setdefault(target, Standing(target))
 
+    def _tell(self, fault: Fault) -> None:
+        """Say once what fails: without a network nothing else would be said for as long as a lease lasts."""
+        if not self.told:
+            self.told = True
+            complain(f"keepalive: {explained(fault)}; trying on, Ctrl-C ends it")
+
     def _print(self, standing: Standing) -> None:
         if not self.quiet:
             self.say(str(standing))
@@ -149,7 +169,7 @@ def once(
     """
     configuration = options.read()
     warn(configuration)
-    standings = Standings(quiet=as_json)
+    standings = Standings(quiet=as_json, told=options.log_level is not None)
 
     async def main() -> None:
         clock = BootClock()

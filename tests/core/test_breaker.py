@@ -52,7 +52,9 @@ def test_a_refusal_is_probed_every_few_seconds_while_a_lease_under_it_may_last(
     sent = probes(Breaker(scope, FAULT, 0.0, WINDOW), 120.0, round_trip)
 
     early = [at for at in sent if at < WINDOW]
-    assert all(later - sooner <= WINDOW * EARLY_PROBES[-1] + 1e-6 for sooner, later in pairwise([0.0, *early]))
+    assert all(
+        later - sooner <= WINDOW * EARLY_PROBES[-1] + 1e-6 for sooner, later in pairwise([0.0, *early])
+    )
     assert len(sent) <= len(early) + 2
 
 

@@ -74,3 +74,12 @@ async def test_a_request_that_is_refused_makes_it_exit_1_and_say_why(tmp_path: P
     assert ran.code == 1
     assert ran.out.splitlines()[-1].startswith("0 of 9 targets are eligible.")
     assert "6003" in ran.out
+
+
+async def test_a_network_that_is_gone_is_told_long_before_the_end(tmp_path: Path) -> None:
+    text = configuration("http://127.0.0.1:9/client/v4") + "[heartbeat]\nwindow = 2\n"
+    ran = await keepalive(tmp_path, "once", "--json", "--config", str(write_config(tmp_path, text)))
+    assert (ran.code, json.loads(ran.out)["eligible"]) == (1, 0)
+    assert (
+        ran.err == "keepalive: cannot connect to 127.0.0.1:9: connection refused; trying on, Ctrl-C ends it\n"
+    )
