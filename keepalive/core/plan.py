@@ -14,6 +14,9 @@ PLANNED_SHARE = 7 / 9
 DEMAND_SHARE = 9 / 10
 """Part of keepalive's share under which the demand, retries included, is held by stretching."""
 
+LONGEST_IN_NEED = 2 / 3
+"""Part of the window up to which retries stretch the interval."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:
@@ -58,6 +61,11 @@ class Policy:
         """How far a crowded group may stretch: half the window leaves one whole beat to lose."""
         return max(self.interval, self.window / 2)
 
+    @property
+    def longest_in_need(self) -> float:
+        """How far retries may stretch it further: a spent quota lapses more than a late first attempt."""
+        return max(self.interval, self.window * LONGEST_IN_NEED)
+
 
 @dataclass(frozen=True, slots=True)
 class GroupPlan:
@@ -97,8 +105,9 @@ def stretch(plan: GroupPlan, count: int, rate: float, tries_per_beat: float = 1.
         tries_per_beat: Attempts that a heartbeat took lately, at least 1.
     """
     early = 1 - plan.policy.jitter / 3  # the mean of what `next_beat` draws
-    needed = max(count / (rate * PLANNED_SHARE), count * tries_per_beat / (rate * DEMAND_SHARE * early))
-    return max(plan.policy.interval, min(needed, plan.policy.longest_interval))
+    planned = min(count / (rate * PLANNED_SHARE), plan.policy.longest_interval)
+    demanded = min(count * tries_per_beat / (rate * DEMAND_SHARE * early), plan.policy.longest_in_need)
+    return max(plan.policy.interval, planned, demanded)
 
 
 def admit(plan: GroupPlan) -> Admission:

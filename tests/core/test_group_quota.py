@@ -226,7 +226,7 @@ def test_retries_stretch_the_interval_and_their_end_takes_it_back() -> None:
     stage.play(60)
     stage.answer = lambda order, at: Reply(NOT_JSON) if order.number < 3 else Reply()
     stage.play(120)
-    assert stage.group.interval == 22.5
+    assert stage.group.interval == 30
     stage.answer = lambda order, at: Reply()
 
     stage.play(180)

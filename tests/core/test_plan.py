@@ -66,9 +66,9 @@ def test_retries_stretch_within_bounds_and_more_of_them_stretch_no_less(
 
     interval = stretch(plan, count, quota.rate, tries)
 
-    assert policy.interval <= interval <= policy.longest_interval
+    assert policy.interval <= interval <= max(policy.longest_interval, policy.longest_in_need)
     assert stretch(plan, count, quota.rate, tries + more) >= interval
-    if interval < policy.longest_interval:
+    if interval < policy.longest_in_need:
         mean = interval * (1 - policy.jitter / 3)
         assert count * tries / mean <= quota.rate * DEMAND_SHARE * (1 + 1e-6)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from keepalive.core.group import RateGroup
-from keepalive.simulator.scenarios import PRESETS, scenario
+from keepalive.simulator.scenarios import FOUR_GROUPS, PRESETS, Scenario, scenario
 from keepalive.simulator.simulation import Simulation
+from keepalive.simulator.spells import Flaky
 
 HOURS = {"restart-20s": 0.2, "throttle-5s": 0.17, "throttle-5s-retry-after": 0.17, "benchmark": 1 / 6}
 BROKEN = {"broken-2": 8, "broken-10": 40}
@@ -42,6 +43,15 @@ def test_after_an_hour_of_suspend_everybody_is_renewed_within_seconds_and_the_qu
     assert result.overshoot <= 0
     assert result.worst_second <= slept.address_limit
     assert result.false_claims == ()
+
+
+@pytest.mark.parametrize("flaky", [Flaky(unavailable=0.5), Flaky(hang=0.4)])
+def test_half_of_all_attempts_may_be_refused_and_two_fifths_hang(flaky: Flaky) -> None:
+    half = Scenario(name="half", seed=0, groups=FOUR_GROUPS, spells=(flaky,), duration=900.0)
+    result = Simulation(half, RateGroup).play()
+
+    assert result.lapses == ()
+    assert result.overshoot <= 0
 
 
 @pytest.mark.parametrize("seed", range(3))
