@@ -12,7 +12,7 @@ from keepalive.core.plan import GroupPlan, stretch
 DEMAND_PERIOD = 60.0
 """Seconds over which the attempts per heartbeat are counted."""
 
-STRETCH_WORTH_TELLING = 0.1
+STRETCH_WORTH_TELLING = 0.2
 """Change of the interval, as a part of the nominal one, below which nothing is said."""
 
 
