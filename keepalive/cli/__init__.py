@@ -23,7 +23,7 @@ def main() -> None:
             signal.signal(signum, leave)
         from keepalive.cli.commands import command_line  # noqa: PLC0415 - a signal may come meanwhile
 
-        command_line()
+        command_line(lambda: leave.code is not None)
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:  # after a command that listened by itself, asyncio puts Python's own way back
@@ -54,7 +54,6 @@ class _Leave:
         if self.code is not None:
             os._exit(self.code)
         self.code = 128 + signum if self._code is None else self._code
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # not every library lets it pass without a traceback
         sys.exit(self.code)
 
 

@@ -122,8 +122,11 @@ class _Output:
         return getattr(self._stream, name)
 
 
-def command_line() -> None:
+def command_line(left: Callable[[], bool] = bool) -> None:
     """Run the command that the arguments name. An expected error is one message and an exit code.
+
+    Args:
+        left: Says whether a signal has ended the command: what a library then makes of it is no bug.
 
     Raises:
         SystemExit: Always; a traceback is printed for a bug only.
@@ -140,9 +143,9 @@ def command_line() -> None:
         _tell(error)
         sys.exit(error.exit_code)
     except Exception:  # noqa: BLE001 - the last frame of all: whatever comes here is a bug, and is shown as one
-        complain(
-            f"{traceback.format_exc()}keepalive: this is a bug in keepalive; please report the lines above"
-        )
+        if not left():
+            bug = "this is a bug in keepalive; please report the lines above"
+            complain(f"{traceback.format_exc()}keepalive: {bug}")
         sys.exit(_SOFTWARE_FAULT)
 
 
