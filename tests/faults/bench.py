@@ -17,7 +17,7 @@ from keepalive.cloudflare.auth import ApiToken
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import AttemptFailed, EligibilityChanged, Event, HeartbeatAccepted
-from keepalive.core.plan import GroupPlan
+from keepalive.core.plan import GroupPlan, Policy
 from keepalive.core.target import Target
 from keepalive.engine.ports import Store
 from keepalive.engine.scheduler import Scheduler
@@ -116,15 +116,20 @@ class Bench:
 
 @asynccontextmanager
 async def holding(
-    base_url: str, *, count: int = 1, ca_file: str | None = None, store: Store | None = None
+    base_url: str,
+    *,
+    count: int = 1,
+    policy: Policy | None = None,
+    ca_file: str | None = None,
+    store: Store | None = None,
 ) -> AsyncIterator[Bench]:
-    """Hold so many targets, at the default window and interval, for as long as this is entered."""
+    """Hold so many targets, by default for 45 s every 15 s, for as long as this is entered."""
     told, clock = Told(), SuspendableClock()
     credentials = {"prod": ApiToken(SecretStr("token-of-prod"))}
     async with CloudflareClient(credentials, base_url=base_url, ca_file=ca_file) as client:
         chance = random.Random(1)
         scheduler = Scheduler(client, clock, told, chance=chance.random, store=store)
-        scheduler.apply({"default": GroupPlan("default", targets(count))})
+        scheduler.apply({"default": GroupPlan("default", targets(count), policy or Policy())})
         running = asyncio.create_task(scheduler.run())
         try:
             yield Bench(scheduler, client, clock, told)
