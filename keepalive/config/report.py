@@ -135,10 +135,22 @@ def _words(finding: _Invalid) -> tuple[str, str]:
         return wrong.found, wrong.hint
     if finding.type == "extra_forbidden":
         known = known_keys(path[:-1])
-        return "unknown key", did_you_mean(str(path[-1]), known, f"known here: {', '.join(known)}")
+        homes = [home for home in known if len(path) == 1 and path[0] in known_keys((home,))]
+        otherwise = f"it belongs into [{homes[0]}]" if homes else f"known here: {', '.join(known)}"
+        return "unknown key", did_you_mean(str(path[-1]), known, otherwise)
     if finding.type == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"])
         return f"{found} is none of its values", did_you_mean(str(value), words, f"write {one_of(words)}")
     if bound := _BOUNDS.get(finding.type):
         return f"{found} is out of range", f"write {_LIMITS[bound]} {context[bound]:g}"
-    return f"{found} does not fit", _HINTS.get(finding.type.partition("_")[0], "write another value")
+    hint = _HINTS.get(finding.type.partition("_")[0], "write another value")
+    return f"{found} does not fit", _form(path, value) or hint
+
+
+def _form(path: KeyPath, value: object) -> str:
+    """Say how a table is written where its brackets or its name are missing, or ""."""
+    if path == ("targets",) and isinstance(value, dict):
+        return "write [[targets]], with two brackets on each side"
+    if path[0] in ("credentials", "rate_groups") and len(path) == 2 and path[1] in known_keys((path[0], "")):
+        return f"write it below a name of your choice: [{path[0]}.NAME]"
+    return ""

@@ -132,6 +132,8 @@ class _Reader:
             raise WrongValueError(f"in {quote(shown(path, self._cwd))}, {wrong.found}", wrong.hint) from None
         except ValueError as error:
             hint = "write the secret, and nothing else, into a file with mode 0600"
+            if "~" in path.parts:
+                hint = "write the whole path: ~ stands for no home here"
             raise WrongValueError(f"the file {quote(shown(path, self._cwd))} {error}", hint) from None
 
 

@@ -112,12 +112,31 @@ def test_nesting_without_end_is_no_crash(folder: Folder) -> None:
         ),
         ('[cloudflare]\nca_file = "none.pem"', "cloudflare.ca_file: the file 'none.pem' does not exist; "),
         ("log = 3", "log: 3 does not fit; write a table"),
+        ("window = 3", "window: unknown key; it belongs into [heartbeat]"),
+        (
+            "[rate_groups]\nrequests = 3",
+            "rate_groups.requests: 3 does not fit; write it below a name of your choice: [rate_groups.NAME]",
+        ),
     ],
 )
 def test_a_wrong_value_is_told_with_its_line_and_what_to_write(folder: Folder, line: str, fault: str) -> None:
     text = line + "\n" + GOOD
     number = 1 if line.count("\n") == 0 or fault.startswith("hartbeat") else 2
     assert folder.fault(text).startswith(f"k.toml:{number}: {fault}")
+
+
+def test_a_secret_without_a_table_of_its_own_is_told_where_it_belongs_and_not_shown(folder: Folder) -> None:
+    fault, *_ = folder.faults('[credentials]\napi_token = "canary"\n')[1:]
+    assert fault == (
+        "k.toml:2: credentials.api_token: a text does not fit; "
+        "write it below a name of your choice: [credentials.NAME]"
+    )
+
+
+def test_targets_with_one_bracket_are_told_to_take_two(folder: Folder) -> None:
+    assert folder.fault(PROD + TARGETS.replace("[[targets]]", "[targets]")) == (
+        "k.toml:5: targets: a table does not fit; write [[targets]], with two brackets on each side"
+    )
 
 
 @pytest.mark.parametrize(

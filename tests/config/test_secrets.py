@@ -53,6 +53,10 @@ account_wide = true
     [
         ('rate_group = "x"', "credentials.p: no secret; give one of api_token, api_key, user_service_key"),
         (
+            'api_token_file = "~/s"',
+            "the file '~/s' does not exist; write the whole path: ~ stands for no home",
+        ),
+        (
             'api_token = "a"\nuser_service_key = "b"',
             "two schemes at once, api_token and user_service_key; keep one",
         ),
