@@ -13,7 +13,7 @@ from random import Random
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
-DRIP_SECONDS = 0.02
+DRIP_SECONDS = 0.05
 """Seconds between two bytes of an answer that drips."""
 
 

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fleet import Fleet
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import SuspendDetected
+from keepalive.engine.clock import BootClock
 from tests.cloudflare.servers import Request, reply, served
 from tests.faults.bench import holding
 from tests.faults.conftest import Figure
 from tests.faults.stage import playing
+
+FAST = Fleet(targets=6, users=1, factor=15.0)
+"""A window of 3 s in real time, and an interval of 1 s."""
 
 real_time = time.time
 
@@ -37,7 +42,7 @@ def stepping() -> float:
 async def test_a_wall_clock_that_is_wrong_moves_no_heartbeat(
     wall_clock: Callable[[], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figure: Figure
 ) -> None:
-    async with playing(tmp_path) as stage:
+    async with playing(tmp_path, FAST, clock=BootClock()) as stage:
         monkeypatch.setattr(time, "time", wall_clock)
         before = len(stage.arrivals)
         await asyncio.sleep(2.0)

@@ -12,14 +12,16 @@ from benchmarks.fleet import Fleet
 from keepalive.emulator import Fault, FaultKind
 from tests.faults.conftest import Figure
 from tests.faults.proxy import Mode
-from tests.faults.stage import FLEET, Stage, playing
+from tests.faults.stage import Stage, playing
 
-OUTAGE = 1.0
-"""Seconds for which a fault lasts: a third of the window, so that every target is struck."""
+pytestmark = pytest.mark.looptime
+
+OUTAGE = 26.0
+"""Seconds for which a fault lasts: as long as nobody may lapse of it."""
 
 
 async def endure(stage: Stage, mode: Mode, figure: Figure) -> None:
-    """Play a fault for a second, and see everybody renewed in time."""
+    """Play a fault for 26 s, and see everybody renewed in time."""
     await stage.proxy.switch(mode)
     await asyncio.sleep(OUTAGE)
     await stage.heal()
@@ -88,7 +90,7 @@ async def test_a_black_hole_costs_each_attempt_its_timeout_and_lapses_nobody(
         await endure(stage, Mode.BLACK_HOLE, figure)
         latencies = [float(str(line["latency_ms"])) for line in stage.log.named("attempt.failed")]
     assert stage.log.causes() == {"timeout"}
-    assert max(latencies) < 1000
+    assert max(latencies) < 5100
 
 
 async def test_connections_that_die_without_a_word_are_given_up_after_one_timeout(
@@ -96,7 +98,7 @@ async def test_connections_that_die_without_a_word_are_given_up_after_one_timeou
 ) -> None:
     """A NAT or firewall has forgotten them; new ones would work."""
     async with playing(tmp_path) as stage:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(7.5)
         stage.proxy.silence_open()
         await stage.heal()
         figure("everybody renewed {} s after it", await stage.renewed())
@@ -108,7 +110,7 @@ async def test_an_idle_connection_that_the_server_ends_costs_no_attempt(
     tmp_path: Path, figure: Figure
 ) -> None:
     async with playing(tmp_path) as stage:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(4.5)
         before = stage.proxy.connections
         stage.proxy.end_open()
         await stage.heal()
@@ -123,7 +125,7 @@ async def test_a_server_that_restarts_resets_everybody_and_lapses_nobody(
 ) -> None:
     async with playing(tmp_path) as stage:
         for _ in range(4):
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(4)
             stage.emulator.drop_connections()
         await stage.heal()
         figure("everybody renewed {} s after the last restart", await stage.renewed())
@@ -150,21 +152,21 @@ async def test_an_answer_that_is_cut_short_is_not_believed(tmp_path: Path, figur
 
 async def test_a_slow_server_is_waited_for_and_not_hedged(tmp_path: Path, figure: Figure) -> None:
     async with playing(tmp_path) as stage:
-        stage.proxy.latency = 0.4
+        stage.proxy.latency = 4.0
         before = len(stage.arrivals)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(60)
         sent = len(stage.arrivals) - before
-        figure("{} requests in 2 s", sent)
+        figure("{} requests in a minute", sent)
         assert stage.lapses == 0
     assert not stage.log.named("attempt.failed")
-    assert sent <= 2.5 * len(stage.scripts)
+    assert sent <= 4.5 * len(stage.scripts)
 
 
 @pytest.mark.parametrize("mode", [Mode.RESET_BEFORE, Mode.RESET_AFTER, Mode.BLACK_HOLE], ids=lambda m: m.name)
 async def test_a_third_of_all_requests_lost_lapses_nobody(tmp_path: Path, figure: Figure, mode: Mode) -> None:
     async with playing(tmp_path) as stage:
         await stage.proxy.switch(mode, share=0.3)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(600)
         figure("{} requests lost", stage.proxy.struck)
         await stage.heal()
         await stage.renewed()
@@ -177,9 +179,9 @@ async def test_a_network_that_flaps_lapses_nobody(tmp_path: Path, figure: Figure
     async with playing(tmp_path) as stage:
         for _ in range(4):
             await stage.proxy.switch(Mode.REFUSE)
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(5)
             await stage.heal()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(3)
         figure("{} failed attempts", len(stage.log.named("attempt.failed")))
         await stage.renewed()
         assert stage.lapses == 0
@@ -191,7 +193,7 @@ async def test_an_outage_longer_than_the_lease_is_told_exactly_and_ends_when_it_
     async with playing(tmp_path) as stage:
         renewed_at = {each.script_id: each.at for each in stage.arrivals}
         await stage.proxy.switch(Mode.REFUSE)
-        await until(lambda: len(stage.log.became("lapsed")) == len(stage.scripts), timeout=6)
+        await until(lambda: len(stage.log.became("lapsed")) == len(stage.scripts), timeout=90)
         await stage.heal()
         figure("everybody renewed {} s after it ended", await stage.renewed())
         tallies = stage.emulator.tallies()
@@ -207,7 +209,7 @@ async def test_one_target_that_always_hangs_costs_the_others_nothing(tmp_path: P
     async with playing(tmp_path) as stage:
         ill = stage.scripts[0]
         stage.emulator.faults.add(Fault(kind=FaultKind.HANG, script=ill))
-        await asyncio.sleep(3.5)
+        await asyncio.sleep(55)
         healthy = [tally for place, tally in stage.emulator.tallies().items() if place.script_id != ill]
         figure("{} lapses among the others", sum(tally.lapses for tally in healthy))
         assert all(tally.lapses == 0 for tally in healthy)
@@ -229,14 +231,14 @@ async def test_a_server_that_is_dead_at_the_start_is_tried_until_it_lives(
 
 
 async def test_a_crowd_that_comes_back_after_an_outage_does_not_storm(tmp_path: Path, figure: Figure) -> None:
-    fleet = Fleet(targets=40, users=1, factor=FLEET.factor)
+    fleet = Fleet(targets=40, users=1)
     async with playing(tmp_path, fleet) as stage:
         await stage.proxy.switch(Mode.REFUSE)
         await asyncio.sleep(OUTAGE)
         await stage.heal()
         await stage.renewed()
-        back = sorted(each.at / fleet.factor for each in stage.arrivals if each.at >= stage.healed_at)
-        crowd = max(sum(1 for at in back if 0 <= at - start < 0.1) for start in back)
-        figure("at most {} requests in 0.1 s", crowd)
+        back = sorted(each.at for each in stage.arrivals if each.at >= stage.healed_at)
+        crowd = max(sum(1 for at in back if 0 <= at - start < 1) for start in back)
+        figure("at most {} requests in a second", crowd)
         assert stage.lapses == 0
         assert crowd <= len(stage.scripts)
