@@ -39,6 +39,13 @@ def _duration(value: str | float) -> float:
         raise typer.BadParameter(f"{value!r} {error}; {HINT}") from None
 
 
+def _period(value: str | float) -> float:
+    seconds = _duration(value)
+    if seconds < 1:
+        raise typer.BadParameter(f"{value!r} is too short for a quota; write at least 1s")
+    return seconds
+
+
 def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     options: Options,
     *,
@@ -61,7 +68,8 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     ] = None,
     requests: Annotated[int, typer.Option(min=1, metavar="N", help="Requests of a user's quota.")] = 1200,
     period: Annotated[
-        float, typer.Option(parser=_duration, metavar="DURATION", help="What the quota is counted in.")
+        float,
+        typer.Option(parser=_period, metavar="DURATION", help="What the quota is counted in, 1s at least."),
     ] = 300.0,
     share: Annotated[
         float, typer.Option(min=0.01, max=1.0, metavar="X", help="The part of it for keepalive.")
@@ -77,7 +85,8 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     """Play hours of heartbeats and faults in virtual time against a model of Cloudflare.
 
     The decisions are those of the real daemon. With -c FILE it plays the targets of that configuration.
-    Exits 1 when somebody lapsed, was refused for lack of quota, or the share of the quota was exceeded.
+    Exits 1 when somebody lapsed, never became eligible or was refused for lack of quota, or the share of
+    the quota was exceeded.
 
     Example: keepalive simulate --targets 400
     """
@@ -86,23 +95,23 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
         longest = format_duration(window / 2)
         raise UsageError(f"--interval is over half the window; write at most {longest}")
     quota = Quota(requests, period, share)
-    played = _groups(options, groups, targets, Policy(window, interval), quota)
-    make = _scenarios(what, hours, played)
-    runs: list[tuple[Result, float]] = []
+    make = _scenarios(what, _groups(options, groups, targets, Policy(window, interval), quota))
+    runs: list[tuple[Scenario, Result, float]] = []
     try:
         for number in range(seed, seed + seeds):
             started = perf_counter()
             with _progress(f"{what}, seed {number}", quiet=as_json) as watch:
-                result = Simulation(make(number), RateGroup).play(watch)
-            runs.append((result, perf_counter() - started))
+                played = make(number, hours)
+                result = Simulation(played, RateGroup).play(watch)
+            runs.append((played, result, perf_counter() - started))
             if not as_json:
-                typer.echo("\n".join(_told(result, make(number), runs[-1][1])))
+                typer.echo("\n".join(_told(*runs[-1], make(number, None))))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        report = {"schema": 1, "runs": [_as_json(result, took) for result, took in runs]}
+        report = {"schema": 1, "runs": [_as_json(*run) for run in runs]}
         typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
-    if not all(_well(result) for result, _ in runs):
+    if not all(result.well for _, result, _ in runs):
         raise typer.Exit(1)
 
 
@@ -121,8 +130,8 @@ def _groups(
     return tuple(replace(plan, policy=policy, quota=quota) for plan in plans)
 
 
-def _scenarios(what: str, hours: float | None, groups: tuple[GroupPlan, ...]) -> Callable[[int], Scenario]:
-    """Make the scenario of each seed."""
+def _scenarios(what: str, groups: tuple[GroupPlan, ...]) -> Callable[[int, float | None], Scenario]:
+    """Make the scenario of a seed, with so many hours or the preset's own."""
     preset = PRESETS.get(what)
     if preset is None:
         path = Path(what)
@@ -131,7 +140,7 @@ def _scenarios(what: str, hours: float | None, groups: tuple[GroupPlan, ...]) ->
             raise UsageError(f"no preset {what!r}; {hint}")
         preset = Preset(fleet(1, 42), read_trace(path), 1.0)
     chosen = preset
-    return lambda seed: scenario(what, seed, hours, groups, chosen)
+    return lambda seed, hours: scenario(what, seed, hours, groups, chosen)
 
 
 @contextmanager
@@ -151,18 +160,17 @@ def _progress(title: str, *, quiet: bool) -> Iterator[Callable[[float], None] | 
 # --- what is told --------------------------------------------------------------------------------
 
 
-def _well(result: Result) -> bool:
-    refused = sum(group.refused for group in result.groups)
-    return not (result.lapses or refused or result.overshoot > 0)
-
-
-def _told(result: Result, played: Scenario, took: float) -> Iterator[str]:
+def _told(played: Scenario, result: Result, took: float, full: Scenario) -> Iterator[str]:
+    """Tell a run; `full` is the same seed at the preset's own length."""
     held, refused = _sum(result, "held"), _sum(result, "refused")
     fleet_size = f"{held + refused:,} targets in {_counted(len(result.groups), 'rate group')}"
     length = format_duration(result.duration)
     yield f"{result.scenario}, seed {result.seed}: {length} of {fleet_size}, played in {took:.1f} s"
     yield ""
     yield from _told_room(played, held, refused)
+    yield f"  faults        {_faults(played, full)}"
+    if never := len(result.never_accepted):
+        yield f"  never eligible  {_counted(never, 'target')}"
     yield f"  eligible      {result.eligible_ratio:.6%} of the time"
     yield from _told_lapses(result)
     worst = max(result.groups, key=lambda group: group.worst_period - group.allowed)
@@ -180,6 +188,18 @@ def _told_room(played: Scenario, held: int, refused: int) -> Iterator[str]:
     if refused:
         yield f"  refused       {refused:,} targets: the quota cannot hold them beside the others"
         yield "                give them credentials of other Cloudflare users, or a longer window"
+
+
+def _faults(played: Scenario, full: Scenario) -> str:
+    """How many faults were on within the time, and when the first of the others would have begun."""
+    count = len(played.played_spells)
+    late = [spell.start for spell in played.spells if spell.start >= played.duration]
+    first = min(late or [spell.start for spell in full.spells], default=None)
+    if first is None or (count and not late):
+        return f"{count:,} played" if count else "none"
+    where = "after the end" if first >= played.duration else "too close to the end"
+    said = f"{count:,} played, {len(late):,} not: the first of those" if count else "none played: the first"
+    return f"{said} begins at {format_duration(round(first))}, {where}"
 
 
 def _told_lapses(result: Result) -> Iterator[str]:
@@ -237,13 +257,15 @@ def _counted(count: int, thing: str) -> str:
 Json = Mapping[str, "str | float | Sequence[str] | Sequence[int] | Sequence[Json]"]
 
 
-def _as_json(result: Result, took: float) -> Json:
+def _as_json(played: Scenario, result: Result, took: float) -> Json:
     return {
         "scenario": result.scenario,
         "seed": result.seed,
         "duration_seconds": result.duration,
         "took_seconds": round(took, 3),
-        "well": _well(result),
+        "well": result.well,
+        "faults": len(played.played_spells),
+        "never_accepted": len(result.never_accepted),
         "eligible_ratio": round(result.eligible_ratio, 9),
         "requests": result.calls,
         "worst_second": result.worst_second,

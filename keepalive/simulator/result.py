@@ -112,6 +112,12 @@ class Result:
     remaining: tuple[int, ...]
 
     @property
+    def well(self) -> bool:
+        """Whether everybody was held, became eligible and stayed so, within the quota."""
+        refused = any(group.refused for group in self.groups)
+        return not (self.lapses or self.never_accepted or refused or self.overshoot > 0)
+
+    @property
     def preventable(self) -> tuple[Lapse, ...]:
         """The lapses of targets that were not broken themselves just then."""
         return tuple(lapse for lapse in self.lapses if not lapse.broken)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
+from keepalive.config.wording import quote
 from keepalive.core.plan import GroupPlan
 from keepalive.core.target import Target
 from keepalive.errors import UsageError
@@ -28,6 +29,9 @@ from keepalive.simulator.spells import (
 
 HOUR = 3600.0
 
+TOLD_NAMES = 10
+"""Rate groups that a message names at most."""
+
 HEALTHY = Latency(median=0.08, spread=0.4)
 
 
@@ -45,7 +49,8 @@ class Scenario:
         address_limit: Calls per second for all groups together.
 
     Raises:
-        UsageError: A suspend or crash begins before the one before it has ended.
+        UsageError: A suspend or crash begins before the one before it has ended, or a fault is for rate
+            groups of which none is played.
     """
 
     name: str
@@ -64,6 +69,19 @@ class Scenario:
                     f" {first.cause} at {first.start:g} s has ended; let it begin at {first.end:g} s or later"
                 )
 
+        there = [plan.name for plan in self.groups]
+        for spell in self.remote_spells:
+            if spell.groups and spell.groups.isdisjoint(there):
+                raise UsageError(
+                    f"scenario {self.name}: the {spell.cause} at {spell.start:g} s touches nobody: no rate"
+                    f" group is called {_names(sorted(spell.groups))}; there are {_names(there)}"
+                )
+
+    @property
+    def played_spells(self) -> tuple[Spell, ...]:
+        """The faults that are on within the time, at least in part."""
+        return tuple(spell for spell in self.spells if spell.end > 0 and spell.start < self.duration)
+
     @property
     def machine_spells(self) -> tuple[MachineSpell, ...]:
         """The faults of the machine, in the order of time."""
@@ -74,6 +92,11 @@ class Scenario:
     def remote_spells(self) -> tuple[RemoteSpell, ...]:
         """The faults of the network and of Cloudflare."""
         return tuple(spell for spell in self.spells if isinstance(spell, RemoteSpell))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f", … and {len(names) - TOLD_NAMES:,} more" if len(names) > TOLD_NAMES else ""
+    return ", ".join(quote(name) for name in names[:TOLD_NAMES]) + more
 
 
 def fleet(groups: int, targets: int) -> tuple[GroupPlan, ...]:

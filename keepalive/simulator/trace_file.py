@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from math import fsum
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +23,9 @@ _KINDS: Mapping[str, type[Spell]] = {
     kind.__name__.lower(): kind for kind in (Outage, Flaky, Slow, Throttle, Broken, Suspend, Crash)
 }
 _SCOPES = {scope.name.lower(): scope for scope in (Scope.CREDENTIAL, Scope.ACCOUNT, Scope.TARGET)}
+
+_PARTS = ("reset", "unavailable", "hang")
+"""Keys of flaky that share all attempts among them."""
 
 Value = float | int | Scope | Loss | frozenset[str]
 
@@ -121,6 +125,11 @@ class _Reader:
         needed |= {"length"} & known if kind in (Suspend, Crash) else set()
         for key in sorted(needed - table.keys()):
             self._fault(here, f"no {key}", f"a spell of {name} needs it")
+        total = fsum(value for key, value in values.items() if key in _PARTS and isinstance(value, float))
+        if total > 1:
+            self._fault(
+                here, f"its parts add up to {total}", "reset, unavailable and hang are 1 together at most"
+            )
         return _Table(kind, values)
 
     def _fault(self, place: KeyPath, found: str, hint: str) -> None:

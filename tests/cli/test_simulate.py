@@ -38,6 +38,66 @@ def test_a_lapse_is_told_with_its_cause_and_makes_the_exit_code_1(
     assert "… and 2 more" in ran.out
 
 
+def test_targets_that_never_become_eligible_make_the_exit_code_1(
+    keepalive: Keepalive, folder: Folder
+) -> None:
+    folder.write("two.toml", '[[spells]]\nkind = "broken"\ntargets = 2\n')
+    ran = keepalive("simulate", "two.toml", "--targets", "7", "--hours", "0.05")
+    assert ran.code == 1
+    assert "never eligible  2 targets" in ran.out
+    assert "lapses        none" in ran.out
+
+    ran = keepalive("simulate", "two.toml", "--targets", "7", "--hours", "0.05", "--json")
+    (run,) = json.loads(ran.out)["runs"]
+    assert (ran.code, run["well"], run["never_accepted"], run["faults"]) == (1, False, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "hours", "said"),
+    [
+        ("late.toml", "0.05", "none played: the first begins at 10h, after the end"),
+        ("some.toml", "0.05", "2 played, 1 not: the first of those begins at 10h, after the end"),
+        ("healthy", "0.05", "none"),
+        ("flaky", "0.05", "1 played"),
+        ("outage", "0.01", "none played: the first begins at 2m7s, after the end"),
+        ("outage", "0.04", "none played: the first begins at 2m7s, too close to the end"),
+        ("suspend", "0.01", "none played: the first begins at 1m27s, after the end"),
+    ],
+)
+def test_it_says_how_many_faults_were_played(
+    keepalive: Keepalive, folder: Folder, what: str, hours: str, said: str
+) -> None:
+    late = '[[spells]]\nkind = "outage"\nstart = "10h"\n'
+    folder.write("late.toml", late)
+    brief = '[[spells]]\nkind = "outage"\nstart = "{}s"\nlength = "3s"\n'
+    folder.write("some.toml", brief.format(60) + late + brief.format(90))
+    ran = keepalive("simulate", what, "--hours", hours)
+    assert ran.code == 0
+    assert f"  faults        {said}\n" in ran.out
+
+    (run,) = json.loads(keepalive("simulate", what, "--hours", hours, "--json").out)["runs"]
+    assert run["faults"] == (int(said[0]) if said[0].isdigit() else 0)
+
+
+def test_a_fault_for_rate_groups_that_are_not_played_is_a_usage_error(
+    keepalive: Keepalive, folder: Folder
+) -> None:
+    folder.write("one.toml", '[[spells]]\nkind = "slow"\nseconds = "4s"\ngroups = ["group1"]\n')
+    ran = keepalive("simulate", "one.toml", "--groups", "1", "--hours", "0.05")
+    assert (ran.code, ran.out) == (2, "")
+    assert (
+        "scenario one.toml: the slow at 0 s touches nobody: no rate group is called 'group1';"
+        " there are 'group0'\n" in ran.err
+    )
+
+    folder.write("many.toml", '[[spells]]\nkind = "outage"\ngroups = ["other"]\n')
+    ran = keepalive("simulate", "many.toml", "--groups", "12", "--targets", "1")
+    assert ran.code == 2
+    assert "'group8', 'group9', … and 2 more\n" in ran.err
+
+    assert keepalive("simulate", "one.toml", "--groups", "2", "--targets", "3", "--hours", "0.05").code == 0
+
+
 def test_for_programs_it_is_one_object_with_every_run(keepalive: Keepalive, folder: Folder) -> None:
     ran = keepalive("simulate", "outage", "--targets", "5", "--hours", "0.1", "--seeds", "2", "--json")
     report = json.loads(ran.out)
@@ -75,6 +135,7 @@ def test_it_plays_the_targets_of_a_configuration(keepalive: Keepalive, folder: F
         (("nonsense",), "there are healthy, outage-26-refused"),
         (("--interval", "30s"), "--interval is over half the window; write at most 22.5s"),
         (("--window", "soon"), "is not a length of time"),
+        (("--period", "1ms"), "is too short for a quota; write at least 1s"),
     ],
 )
 def test_what_cannot_be_played_is_a_usage_error(

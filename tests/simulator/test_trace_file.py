@@ -102,6 +102,20 @@ def test_all_faults_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_the_parts_of_flaky_are_at_most_1_together(tmp_path: Path) -> None:
+    table = '[[spells]]\nkind = "flaky"\nreset = {}\nunavailable = {}\nhang = {}\n'
+
+    assert faults(tmp_path, '[[spells]]\nkind = "outage"\n' + table.format(0.9, 0.9, 0.9)) == [
+        "3: spells[1]: its parts add up to 2.7; reset, unavailable and hang are 1 together at most"
+    ]
+    assert faults(tmp_path, table.format(1, 0, 0.001)) == [
+        "1: spells[0]: its parts add up to 1.001; reset, unavailable and hang are 1 together at most"
+    ]
+    for tenths in ((1, 2, 7), (7, 2, 1), (6, 3, 1), (3, 6, 1), (10, 0, 0)):
+        whole = table.format(*(tenth / 10 for tenth in tenths))
+        assert len(read_trace(written(tmp_path, whole)).tables) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
