@@ -111,8 +111,8 @@ def test_the_parts_of_flaky_are_at_most_1_together(tmp_path: Path) -> None:
     assert faults(tmp_path, table.format(1, 0, 0.001)) == [
         "1: spells[0]: its parts add up to 1.001; reset, unavailable and hang are 1 together at most"
     ]
-    for tenths in ((1, 2, 7), (7, 2, 1), (6, 3, 1), (3, 6, 1), (10, 0, 0)):
-        whole = table.format(*(tenth / 10 for tenth in tenths))
+    for parts in ((0.33, 0.56, 0.11), (0.56, 0.33, 0.11), (1, 0, 0)):
+        whole = table.format(*parts)
         assert len(read_trace(written(tmp_path, whole)).tables) == 1
 
 
