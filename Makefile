@@ -68,6 +68,10 @@ kills: venv
 	@$(BIN)/python -m benchmarks.kill rapid
 	@$(BIN)/python -m benchmarks.kill loop
 
+## faults: the catalogue of faults (docs/reliability.md), with those that take long or need a superuser (3 minutes)
+faults: venv
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -o 'python_files=test_*.py long_*.py' tests/faults
+
 ## audit: asks the vulnerability database about the locked versions (needs a network)
 audit: venv
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/run.txt
@@ -92,4 +96,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak kills audit image lock clean help
+.PHONY: venv run test cover check format bench promises soak kills faults audit image lock clean help

@@ -111,7 +111,7 @@ class Bench:
         first = told.index(self.failures[0])
         before = [event.at for event in told[:first] if isinstance(event, HeartbeatAccepted)]
         after = [event.at for event in told[first:] if isinstance(event, HeartbeatAccepted)]
-        return "renewed after {} of the 45 s that a lease lasts", after[0] - before[-1]
+        return "renewed after {} of 45 s", after[0] - before[-1]
 
 
 @asynccontextmanager
