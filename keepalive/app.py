@@ -79,6 +79,7 @@ async def engine(
         scheduler = Scheduler(
             client, clock, tell, chance=random.random, max_requests_per_second=limit, store=store
         )
+        await scheduler.prepare(plan)
         scheduler.apply(plan)
         yield Engine(scheduler, client)
 
@@ -97,7 +98,11 @@ def _started(configuration: Configuration, now: float) -> DaemonStarted:
 
 
 async def run(
-    configuration: Configuration, clock: BootClock, *sinks: Sink, load: Callable[[], Configuration]
+    configuration: Configuration,
+    clock: BootClock,
+    *sinks: Sink,
+    load: Callable[[], Configuration],
+    hung_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Hold every target eligible until SIGTERM or SIGINT, then drain; SIGHUP reloads.
 
@@ -106,6 +111,7 @@ async def run(
         clock: Tells the time.
         sinks: Get every event.
         load: Reads the configuration again.
+        hung_up: Whether a SIGHUP came before this listens.
 
     Raises:
         StoreLockedError: Another daemon keeps its state at the same place.
@@ -118,6 +124,8 @@ async def run(
         )
         supervisor = Supervisor(parts.scheduler, clock, reload)
         with supervisor.signals():
+            if hung_up():
+                supervisor.hang_up()
             await supervisor.run()
 
 

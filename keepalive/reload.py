@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from keepalive.cloudflare.auth import Credential
 from keepalive.cloudflare.client import CloudflareClient
-from keepalive.config import Configuration
+from keepalive.config import Configuration, mark
+from keepalive.config.secrets import Mark
 from keepalive.core.events import ConfigRejected, ConfigReloaded, Sink
 from keepalive.core.plan import Plan
 from keepalive.core.target import Target
@@ -49,6 +50,8 @@ class Reload:
         self._configuration = configuration
         self._started_with = _fixed(configuration)
         self._credentials = configuration.credentials
+        self._seen = dict(configuration.secret_files)
+        self._turn = asyncio.Lock()  # a rotation that overtook a reload would put the old secrets back
         self._load = load
         self._scheduler = scheduler
         self._client = client
@@ -60,47 +63,48 @@ class Reload:
 
         Unchanged targets keep their deadlines, timers and connections.
         """
-        try:
-            fresh = await asyncio.to_thread(self._load)
-            event: ConfigReloaded | ConfigRejected = self._put(fresh)
-        except KeepaliveError as error:
-            event = self._rejected(error)
-        except Exception as error:  # noqa: BLE001 - a file that trips our reader must not stop the daemon
-            event = ConfigRejected(
-                at=self._clock.now(), faults=(f"{type(error).__name__}: please report it",)
-            )
-        self._tell(event)
-        return event
+        async with self._turn:
+            try:
+                fresh = await asyncio.to_thread(self._load)
+                await self._scheduler.prepare(fresh.plan)
+                event: ConfigReloaded | ConfigRejected = self._put(fresh)
+            except Exception as error:  # noqa: BLE001 - a file that trips our reader must not stop the daemon
+                event = self._rejected(error)
+            self._tell(event)
+            return event
 
     async def watch(self) -> None:
         """Look at the files that hold secrets every few seconds, and use what changed, until cancelled."""
-        seen = await asyncio.to_thread(_marks, self._configuration.secret_files)
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            files = self._configuration.secret_files
-            marks = await asyncio.to_thread(_marks, files)
-            if any(marks[file] != seen.get(file, marks[file]) for file in files):
-                await self._rotate()
-            seen = marks
+            marks = await asyncio.to_thread(_marks, tuple(self._seen))
+            if marks != self._seen:
+                await self._rotate(marks)
 
-    async def _rotate(self) -> None:
-        """Read the secrets again; the rest of the configuration may be in the middle of an edit."""
-        try:
-            credentials = await asyncio.to_thread(self._configuration.reread_secrets)
-            self._client.replace_credentials(credentials)
-        except KeepaliveError as error:
-            self._tell(self._rejected(error))
-            return
-        if changed := self._changed(credentials):
-            targets = len(_targets(self._configuration.plan))
-            now = self._clock.now()
-            self._tell(ConfigReloaded(at=now, targets=targets, added=0, removed=0, credentials=changed))
+    async def _rotate(self, marks: dict[Path, Mark]) -> None:
+        """Read the secrets again; the rest of the configuration may be in the middle of an edit.
+
+        What cannot be read is tried again once it has changed from `marks`.
+        """
+        async with self._turn:
+            try:
+                keyring = await asyncio.to_thread(self._configuration.reread_secrets)
+                self._client.replace_credentials(keyring.credentials)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._seen = marks
+                self._tell(self._rejected(error))
+                return
+            self._seen = keyring.files
+            if changed := self._changed(keyring.credentials):
+                targets = len(_targets(self._configuration.plan))
+                now = self._clock.now()
+                self._tell(ConfigReloaded(at=now, targets=targets, added=0, removed=0, credentials=changed))
 
     def _put(self, fresh: Configuration) -> ConfigReloaded:
         old, new = _targets(self._configuration.plan), _targets(fresh.plan)
         self._client.replace_credentials(fresh.credentials)
         self._scheduler.apply(fresh.plan)
-        self._configuration = fresh
+        self._configuration, self._seen = fresh, dict(fresh.secret_files)
         fixed = _fixed(fresh)
         return ConfigReloaded(
             at=self._clock.now(),
@@ -125,9 +129,15 @@ class Reload:
             self._scheduler.forgive((name,))
         return changed
 
-    def _rejected(self, error: KeepaliveError) -> ConfigRejected:
-        faults = error.faults if isinstance(error, ConfigError) else (error,)
-        return ConfigRejected(at=self._clock.now(), faults=tuple(str(fault) for fault in faults))
+    def _rejected(self, error: Exception) -> ConfigRejected:
+        match error:
+            case ConfigError():
+                faults = tuple(str(fault) for fault in error.faults)
+            case KeepaliveError():
+                faults = (str(error),)
+            case _:
+                faults = (f"{type(error).__name__}: please report it",)
+        return ConfigRejected(at=self._clock.now(), faults=faults)
 
 
 def _targets(plan: Plan) -> set[Target]:
@@ -140,19 +150,5 @@ def _fixed(configuration: Configuration) -> dict[str, object]:
     }
 
 
-_Mark = tuple[int, int, int] | None
-
-
-def _marks(files: Iterable[Path]) -> dict[Path, _Mark]:
-    return dict(_marked(files))
-
-
-def _marked(files: Iterable[Path]) -> Iterator[tuple[Path, _Mark]]:
-    """What tells one version of a file from the next; None where it cannot be looked at."""
-    for file in files:
-        try:
-            found = file.stat()
-        except OSError:
-            yield file, None
-        else:
-            yield file, (found.st_ino, found.st_mtime_ns, found.st_size)
+def _marks(files: Iterable[Path]) -> dict[Path, Mark]:
+    return {file: mark(file) for file in files}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keepalive.cloudflare.client import CloudflareClient
-from keepalive.config import Configuration
+from keepalive.config import Configuration, mark
 from keepalive.core.events import BreakerClosed, ConfigRejected, ConfigReloaded, EligibilityChanged
 from keepalive.core.outcome import Accepted, Denied, Fault, Outcome
 from keepalive.core.target import Scope, Target
@@ -255,3 +255,66 @@ async def test_a_file_that_is_only_touched_changes_nothing(tmp_path: Path) -> No
     assert [event for event in daemon.told.events if event.name.startswith("config.")] == []
     watching.cancel()
     await daemon.end()
+
+
+async def test_a_secret_that_was_rotated_right_after_it_was_read_is_noticed(tmp_path: Path) -> None:
+    daemon = Daemon(Folder(tmp_path))
+    daemon.folder.write("prod.token", "second-token-of-prod")
+    watching = asyncio.create_task(daemon.reload.watch())
+
+    await daemon.run(WATCH_SECONDS + 1)
+
+    assert len(daemon.told.named("config.reloaded")) == 1
+    watching.cancel()
+    await daemon.end()
+
+
+async def test_a_secret_of_a_credential_that_a_reload_brought_is_watched_from_its_reading_on(
+    tmp_path: Path,
+) -> None:
+    daemon = Daemon(Folder(tmp_path))
+    watching = asyncio.create_task(daemon.reload.watch())
+    await daemon.run(1)
+    daemon.folder.write("new.token", "first-token-of-new")
+    daemon.write(CONFIG + '[credentials.new]\napi_token_file = "new.token"\n')
+    await daemon.reload.again()
+    daemon.folder.write("new.token", "second-token-of-new")
+
+    await daemon.run(WATCH_SECONDS + 1)
+
+    last = daemon.told.named("config.reloaded")[-1]
+    assert isinstance(last, ConfigReloaded)
+    assert last.credentials == ("new",)
+    watching.cancel()
+    await daemon.end()
+
+
+async def test_a_rotation_and_a_reload_at_once_end_with_the_credentials_of_the_new_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = Daemon(Folder(tmp_path))
+    signed: list[set[str]] = []
+    monkeypatch.setattr(daemon.client, "replace_credentials", lambda each: signed.append(set(each)))
+    watching = asyncio.create_task(daemon.reload.watch())
+    await daemon.run(1)
+    daemon.folder.write("new.token", "first-token-of-new")
+    daemon.folder.write("prod.token", "second-token-of-prod")
+    daemon.write(CONFIG + '[credentials.new]\napi_token_file = "new.token"\n')
+
+    await asyncio.gather(daemon.reload.again(), daemon.reload._rotate({}))
+
+    assert signed[-1] == {"prod", "other", "new"}
+    watching.cancel()
+    await daemon.run(0)
+    await daemon.end()
+
+
+async def test_a_file_that_could_not_be_read_is_tried_again_when_its_mode_changes(tmp_path: Path) -> None:
+    daemon = Daemon(Folder(tmp_path))
+    file = daemon.folder.write("prod.token", "second-token-of-prod")
+    before = mark(file)
+
+    file.chmod(0o640)
+
+    assert mark(file) != before
+    assert mark(tmp_path / "gone") == ()

@@ -21,6 +21,8 @@ def main() -> None:
     try:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, leave)
+        if sys.argv[1:2] == ["run"]:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the file is still to be read
         from keepalive.cli.commands import command_line  # noqa: PLC0415 - a signal may come meanwhile
 
         command_line(lambda: leave.code is not None)

@@ -21,6 +21,8 @@ def run(options: Options) -> None:
     """
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _leave)
+    hung_up: list[int] = []
+    signal.signal(signal.SIGHUP, lambda signum, _: hung_up.append(signum))
     configuration = options.read()
     warn(configuration)
 
@@ -32,7 +34,7 @@ def run(options: Options) -> None:
         log = app.open_logs(configuration, clock, colour=options.color)
         code = 0
         try:
-            await app.run(configuration, clock, log, load=options.read)
+            await app.run(configuration, clock, log, load=options.read, hung_up=lambda: bool(hung_up))
         except asyncio.CancelledError:
             code = INTERRUPTED
         finally:

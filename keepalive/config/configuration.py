@@ -15,7 +15,7 @@ from keepalive.cloudflare.auth import Credential
 from keepalive.config.duration import format_duration
 from keepalive.config.positions import KeyPath
 from keepalive.config.report import Report
-from keepalive.config.secrets import NAME, read_credentials
+from keepalive.config.secrets import NAME, Keyring, Mark, read_credentials
 from keepalive.config.settings import RateGroupSettings, Settings
 from keepalive.config.sources import read_sources
 from keepalive.config.targets import read_targets
@@ -58,7 +58,7 @@ class Configuration:
         plan: What is to be held, by rate group; the targets in order of priority.
         warnings: What is allowed and yet unwise.
         path: The file that was read, or None.
-        secret_files: Files whose change means new secrets.
+        secret_files: Files whose change means new secrets, as they were before they were read.
         place: Says where the value of a key comes from.
         reread_secrets: Reads the credentials again, and nothing else; raises ConfigError as `load` does.
     """
@@ -68,9 +68,9 @@ class Configuration:
     plan: Plan
     warnings: tuple[ConfigFault, ...]
     path: Path | None
-    secret_files: tuple[Path, ...]
+    secret_files: Mapping[Path, Mark]
     place: Callable[[KeyPath], str] = field(repr=False, compare=False)
-    reread_secrets: Callable[[], Mapping[str, Credential]] = field(repr=False, compare=False)
+    reread_secrets: Callable[[], Keyring] = field(repr=False, compare=False)
 
     def explain(self) -> Iterator[Setting]:
         """Give every effective value and its source, secrets masked."""
@@ -108,11 +108,11 @@ def load(
         report.fault(("targets",), "nothing to keep alive: the files of the targets hold none", hint)
     report.conclude()
 
-    def reread_secrets() -> Mapping[str, Credential]:
+    def reread_secrets() -> Keyring:
         again = Report(sources)
         fresh = read_credentials(settings.credentials, environ, cwd, again)
         again.conclude()
-        return fresh.credentials
+        return fresh
 
     return Configuration(
         settings=settings,
@@ -120,7 +120,7 @@ def load(
         plan=_plan(settings, targets),
         warnings=tuple(report.warnings),
         path=sources.file,
-        secret_files=tuple(dict.fromkeys(keyring.files)),
+        secret_files=keyring.files,
         place=report.source,
         reread_secrets=reread_secrets,
     )

@@ -26,12 +26,25 @@ _CARRIED = re.compile(r"[!-~]+", re.ASCII)
 """What an HTTP header can carry of a secret: visible ASCII, no blanks."""
 
 
+Mark = tuple[int, ...]
+"""What tells one version of a file from the next; empty where there is none to look at."""
+
+
+def mark(path: Path) -> Mark:
+    """Look which version of a file is there; another owner or mode is another version."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+
+
 @dataclass(slots=True)
 class Keyring:
-    """The credentials that could be read, and the files whose change means new ones."""
+    """The credentials that could be read, and the files whose change means new ones, as they were before."""
 
     credentials: dict[str, Credential] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
+    files: dict[Path, Mark] = field(default_factory=dict)
 
 
 def read_credentials(
@@ -125,7 +138,7 @@ class _Reader:
         return self._read_file(directory / value)
 
     def _read_file(self, path: Path) -> SecretStr:
-        self.keyring.files.append(path)
+        self.keyring.files.setdefault(path, mark(path))
         try:
             return _clean(read_text(path, LARGEST))
         except WrongValueError as wrong:

@@ -93,17 +93,24 @@ class Budget:
     @property
     def rate(self) -> float:
         """Calls per second that may leave in the long run: of the plan's quota, or of a tighter one told."""
-        return self._told_quota.rate if self._told_quota else self._quota.rate
+        return min(self._quota.rate, self._told_quota.rate) if self._told_quota else self._quota.rate
 
     def resize(self, quota: Quota, now: float) -> None:
-        """Go on with another quota; what was sent still counts."""
-        self._quota = quota
+        """Go on with another quota; what was sent still counts.
+
+        Of what left before the shorter one of two periods nothing is known. So a longer period begins as if
+        the old share had been spent in all of it.
+        """
+        old, self._quota = self._quota, quota
+        self._told_quota = self._told = None  # the next reply says it again
         if quota.period == self.ledger.period:
             self.ledger.limit = quota.allowed
             self.spare.limit = _spare(quota)
             return
         calls = self.ledger.save(now)
         self.ledger = Ledger(quota.allowed, quota.period)
+        if calls and quota.period > old.period:
+            self.ledger.charge(now - old.period, int(old.rate * (quota.period - old.period)))
         self.ledger.restore(calls)
         self.spare = Ledger(_spare(quota), quota.period)
 
@@ -130,25 +137,39 @@ class Budget:
         """Whether enough of the share is left for a second attempt of one target."""
         return self.ledger.count(now) < HEDGE_SHARE * self.ledger.limit
 
-    def heed(self, headroom: Headroom, now: float) -> None:
+    def heed(self, headroom: Headroom, now: float) -> bool:
         """Obey what a reply said of the quota: never more than what remains, and spread when that is little.
 
         Somebody else of the same user may be spending too, so the reply wins over our own count. A quota
         that the reply names is kept besides the plan's while it is the tighter one, never instead of it.
+
+        Returns:
+            Whether it began or lengthened a silence: nothing is left until the reset.
         """
         if headroom.requests and headroom.period:
             self._be_told(Quota(headroom.requests, headroom.period, self._quota.share), now)
         if headroom.remaining is None:
-            return
-        if headroom.remaining >= self.rate * headroom.reset_in:
-            self._gap, self._gap_until = 0.0, -inf
-            return
-        if self._gap_until <= now:
-            self._next_at = now
-        self._left = headroom.remaining
-        low = headroom.remaining < LOW_QUOTA * (headroom.requests or self._quota.requests)
-        self._gap = headroom.reset_in / headroom.remaining if low and headroom.remaining else 0.0
+            return False
+        goes_on = self._gap_until > now
+        self._gap, self._gap_until = 0.0, -inf
+        if headroom.remaining == 0:
+            longer = now + headroom.reset_in > self.silent_until
+            self.silent_until = max(self.silent_until, now + headroom.reset_in)
+            return longer
+        if headroom.remaining < self.rate * headroom.reset_in:
+            if not goes_on:
+                self._next_at = now
+            self._spread(headroom.remaining, headroom, now)
+        return False
+
+    def _spread(self, remaining: int, headroom: Headroom, now: float) -> None:
+        """Let no more than what remains leave until the reset; evenly, when that is little."""
+        self._left = remaining
+        low = remaining < LOW_QUOTA * (headroom.requests or self._quota.requests)
+        self._gap = headroom.reset_in / remaining if low else 0.0
         self._gap_until = now + headroom.reset_in
+        if not self._gap:
+            self._next_at = now
 
     def _be_told(self, quota: Quota, now: float) -> None:
         if quota == self._told_quota:

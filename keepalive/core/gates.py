@@ -8,13 +8,19 @@ from math import inf
 from keepalive.core.breaker import Breaker, Breakers
 from keepalive.core.budget import Budget
 from keepalive.core.events import BreakerClosed, BreakerOpened, Event, GroupThrottled
-from keepalive.core.outcome import Attempt, Denied, Fault, Order, Throttled, Transient
+from keepalive.core.outcome import Attempt, Denied, Fault, Headroom, Order, Throttled, Transient
 from keepalive.core.plan import Quota
 from keepalive.core.ramp import RAMP_START, Ramp
 from keepalive.core.schedule import CAUTIOUS_HEDGE, AnswerTime
 from keepalive.core.state import GroupState
 from keepalive.core.target import Key, Scope, Target
 from keepalive.core.trail import Trail
+
+SPENT = Fault(
+    "quota_spent",
+    "a reply says that nothing is left of the quota",
+    hint="something else spends the quota of this Cloudflare user: give keepalive a user of its own",
+)
 
 
 class Gates:
@@ -76,6 +82,14 @@ class Gates:
             self._come_back(now)
         return closed
 
+    def heed(self, headroom: Headroom, now: float) -> None:
+        """A reply said what is left of the quota; nothing means silence until the reset."""
+        if self.budget.heed(headroom, now):
+            until = self.budget.silent_until
+            self._tell(
+                GroupThrottled(at=now, rate_group=self._group, until=until, retry_after=None, fault=SPENT)
+            )
+
     def throttled(self, attempt: Attempt, outcome: Throttled, now: float, u: float) -> list[Key]:
         """A 429 came: silence for the group, then a single probe."""
         closed = self._alive(attempt, now)
@@ -121,7 +135,7 @@ class Gates:
     def failed(self, attempt: Attempt, outcome: Transient, now: float, *, outrun: bool) -> list[Key]:
         """A passing fault came; `outrun` when its target had been renewed, or is gone."""
         if outcome.headroom:
-            self.budget.heed(outcome.headroom, now)
+            self.heed(outcome.headroom, now)
         if outcome.scope is not Scope.ORIGIN:
             return self.answered(attempt, now)
         self._ramp.settle(attempt.order.serial, success=False)

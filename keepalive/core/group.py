@@ -231,7 +231,7 @@ class RateGroup:
         closed = self._gates.answered(attempt, now)
         closed += self._gates.close_over(attempt.order.target, now)
         if outcome.headroom:
-            self.budget.heed(outcome.headroom, now)
+            self._gates.heed(outcome.headroom, now)
         if hold is not None:
             self._renew(hold, attempt, outcome, now, u)
         self._readmit(closed, now)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from keepalive.core.events import Sink, StateFailed, StateRecovered, StateRestored
 from keepalive.core.group import RateGroup
+from keepalive.core.plan import GroupPlan
 from keepalive.core.state import GroupState
 from keepalive.engine.ports import Clock, Store
 from keepalive.errors import StoreError
@@ -32,17 +34,25 @@ class Journal:
         self._tell = tell
         self._touched: set[RateGroup] = set()
         self._incomplete: set[RateGroup] = set()
+        self._prepared: dict[str, GroupState | StoreError] = {}
         self._wake = asyncio.Event()
         self._failed_at: float | None = None
         self._told: set[str] = set()
 
-    def begin(self, group: RateGroup, now: float) -> None:
-        """Let a group go on where an earlier process stopped."""
+    async def prepare(self, plans: Iterable[GroupPlan]) -> None:
+        """Open the ledgers of these plans in a thread, so that `begin` and `follow` wait for no disk."""
+        for plan in plans:
+            self._prepared[plan.name] = await asyncio.to_thread(self._opened, plan, self._clock.now())
+
+    def _opened(self, plan: GroupPlan, now: float) -> GroupState | StoreError:
         try:
-            state = self._store.begin(group.plan, now)
+            return self._store.begin(plan, now)
         except StoreError as error:
-            self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
-            return
+            return error
+
+    def begin(self, group: RateGroup, now: float) -> None:
+        """Let a group go on where an earlier process stopped, also where its ledger cannot be kept."""
+        state = self._taken(group, now)
         group.restore(state, now)
         if state != GroupState():
             calls = sum(count for _, count in state.calls)
@@ -53,10 +63,16 @@ class Journal:
 
     def follow(self, group: RateGroup, now: float) -> None:
         """Make room for the calls of a quota that has changed."""
-        try:
-            self._store.begin(group.plan, now)
-        except StoreError as error:
-            self._tell(StateFailed(at=now, path=error.path, cause=error.found, hint=error.hint))
+        self._taken(group, now)
+
+    def _taken(self, group: RateGroup, now: float) -> GroupState:
+        state = self._prepared.pop(group.name, None)
+        if state is None:
+            state = self._opened(group.plan, now)
+        if isinstance(state, StoreError):
+            self._tell(StateFailed(at=now, path=state.path, cause=state.found, hint=state.hint))
+            return self._store.known(group.name)
+        return state
 
     def charge(self, group: RateGroup, now: float) -> None:
         """A call of this group leaves now."""

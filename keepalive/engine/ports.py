@@ -52,8 +52,12 @@ class Store(Protocol):
 
     path: str
 
+    def known(self, group: str) -> GroupState:
+        """What an earlier process knew of a group that has not begun yet, its calls aside."""
+        ...
+
     def begin(self, plan: GroupPlan, now: float) -> GroupState:
-        """Keep the ledger of a group from now on.
+        """Keep the ledger of a group from now on. May wait for a disk: ask for it in a thread.
 
         Returns:
             What an earlier process knew of it, on the clock of `now`.
@@ -64,7 +68,10 @@ class Store(Protocol):
         ...
 
     def charge(self, group: str, at: float) -> None:
-        """Remember one call that leaves at `at`, without waiting for a disk; a SIGKILL loses none."""
+        """Remember one call that leaves at `at`, without waiting for a disk.
+
+        A SIGKILL loses at most the calls of the last few milliseconds.
+        """
         ...
 
     async def save(self, states: Mapping[str, GroupState], at: float) -> None:

@@ -13,7 +13,7 @@ from keepalive.core.events import DaemonDraining, DaemonReady, Event, LoopStalle
 from keepalive.core.group import RateGroup
 from keepalive.core.outcome import Attempt, Fault, Order, Outcome, Transient
 from keepalive.core.pace import Pace
-from keepalive.core.plan import Plan
+from keepalive.core.plan import GroupPlan, Plan
 from keepalive.core.state import GroupState
 from keepalive.core.tally import Tally
 from keepalive.core.target import Key, Scope, Target
@@ -87,24 +87,26 @@ class Scheduler:
 
     # --- what is wanted ------------------------------------------------------------------------
 
+    async def prepare(self, plan: Plan) -> None:
+        """Do what `apply` of this plan has to wait for; beats go on meanwhile."""
+        if self._journal:
+            known = {name: group.plan.quota for name, group in self._groups.items()}
+            await self._journal.prepare(each for each in plan.values() if known.get(each.name) != each.quota)
+
     def apply(self, plan: Plan) -> None:
-        """Hold what `plan` says from now on. A group that is gone rests: what it sent still counts."""
+        """Hold what `plan` says from now on. A group that is gone rests: what it sent still counts.
+
+        While a drain is on, nothing new begins.
+        """
+        if self._draining_since is not None:
+            return
         now = self._clock.now()
         moved = self._moved(plan, now)
         for name in self._groups.keys() - plan.keys():
             group = self._groups[name]
             group.apply(replace(group.plan, targets=()), now)
-        for name in plan.keys() - self._groups.keys():
-            group = self._groups[name] = RateGroup(name)
-            group.apply(plan[name], now)
-            if self._journal:
-                self._journal.begin(group, now)
         for name, group_plan in plan.items():
-            group, quota = self._groups[name], self._groups[name].plan.quota
-            if group.plan is not group_plan:
-                group.apply(group_plan, now)
-            if self._journal and group_plan.quota != quota:
-                self._journal.follow(group, now)
+            group = self._begun(group_plan, now)
             if name in moved:
                 group.restore(GroupState(renewed=tuple(moved[name])), now)
         self._group_of = {target: self._groups[name] for name in plan for target in plan[name].targets}
@@ -113,6 +115,21 @@ class Scheduler:
         for group in self._groups.values():
             self._tell_all(group.announce(now))
             self._schedule(group, now)
+
+    def _begun(self, plan: GroupPlan, now: float) -> RateGroup:
+        """The group of a plan, which it holds from now on."""
+        group = self._groups.get(plan.name)
+        if group is None:
+            group = self._groups[plan.name] = RateGroup(plan.name)
+            group.apply(plan, now)
+            if self._journal:
+                self._journal.begin(group, now)
+            return group
+        quota = group.plan.quota
+        group.apply(plan, now)
+        if self._journal and plan.quota != quota:
+            self._journal.follow(group, now)
+        return group
 
     def _moved(self, plan: Plan, now: float) -> dict[str, list[tuple[Target, float]]]:
         """The leases of targets whose credential goes to another rate group, by that group."""

@@ -63,6 +63,10 @@ class Supervisor:
         elif self._main is not None:
             self._main.cancel()
 
+    def hang_up(self) -> None:
+        """Reload; several calls while a reload is under way ask for one more."""
+        self._hung_up.set()
+
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Stop on SIGTERM and SIGINT, and reload on SIGHUP, for as long as this is entered."""
@@ -70,7 +74,7 @@ class Supervisor:
         caught = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         for signum in caught[:2]:
             loop.add_signal_handler(signum, self.stop, signum.name)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)  # a terminal that closes only reloads
+        loop.add_signal_handler(signal.SIGHUP, self.hang_up)  # a terminal that closes only reloads
         try:
             yield
         finally:

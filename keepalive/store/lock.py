@@ -19,6 +19,7 @@ class Lock:
             StoreLockedError: Another process has it.
             OSError: The file cannot be written.
         """
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,6 +35,15 @@ class Lock:
         except OSError:
             os.close(self._descriptor)
             raise
+
+    def holds(self) -> bool:
+        """Whether its file is still where the next process would look for it."""
+        ours = os.fstat(self._descriptor)
+        try:
+            found = self._path.stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino)
 
     def release(self) -> None:
         """Let another process have it."""

@@ -1,11 +1,11 @@
-"""A ring: when the last calls of one rate group left, in a memory-mapped file that outlives a SIGKILL."""
+"""A ring: when the last calls of one rate group left, in a file that outlives a SIGKILL."""
 
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import struct
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,8 @@ _VERSION = 1
 _HEADER = struct.Struct("=8sII48s")
 """Magic, version, capacity and boot id; the stamps follow, eight bytes each."""
 
+_STAMP = struct.Struct("=d")
+
 _LONGEST_UPTIME = 1e10
 """Seconds since boot that no machine reaches: a later stamp is damage."""
 
@@ -25,13 +27,14 @@ _LONGEST_UPTIME = 1e10
 class Ring:
     """The send stamps of one rate group.
 
-    A charge is one store of eight bytes to memory that the kernel keeps when the process dies; nothing is
-    written to a disk while anybody waits. The oldest stamp is overwritten, so the capacity has to be at
-    least as many calls as may count at a time. It never shrinks: a quota that was lowered for a moment must
-    not forget what was sent under the old one.
+    A stamp is eight bytes, written into the page cache: the kernel keeps them when the process dies, and
+    nothing has to be synced. Yet even that waits where the file system is frozen, so a charge only notes,
+    and `flush` belongs to a thread of its own. The oldest stamp is overwritten; the capacity never shrinks:
+    a quota that was lowered for a moment must not forget what was sent under the old one.
 
     Attributes:
         calls: When the calls left that still count, oldest first; those of an earlier boot as sent now.
+        fault: Why the last flush failed, or None.
     """
 
     def __init__(self, path: Path, capacity: int, boot_id: str, *, now: float, period: float) -> None:
@@ -47,31 +50,57 @@ class Ring:
         Raises:
             StoreError: It cannot be read or written, or is no ring of this version; it is left as it was.
         """
+        self.fault: StoreError | None = None
+        self._path = path
         try:
             found = _read(path, boot_id)
             ours = bool(boot_id) and found.boot_id == boot_id and max(found.stamps, default=0.0) <= now
             known = sorted(stamp for stamp in found.stamps if stamp)
             since = (now if ours or not known else known[-1]) - period
             self.calls = tuple(stamp if ours else now for stamp in known if stamp > since)
-            if not ours or len(found.stamps) < capacity:
-                _write(path, max(capacity, len(found.stamps)), boot_id, known if ours else self.calls)
-            with path.open("r+b") as file:
-                self._map = mmap.mmap(file.fileno(), 0)
+            stamps = found.stamps
+            if not ours or len(stamps) < capacity:
+                stamps = _write(path, max(capacity, len(stamps)), boot_id, known if ours else self.calls)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as error:
-            hint = f"make room and let keepalive write to {path.parent}, or set [state] path to another place"
-            raise StoreError(str(path), f"cannot be written: {_reason(error)}", hint) from None
-        self._stamps = memoryview(self._map)[_HEADER.size :].cast("d")
-        self._next = _behind_newest(self._stamps)
+            raise self._unwritable(error) from None
+        self._size = len(stamps)
+        self._next = _behind_newest(stamps)
+        self._noted: deque[float] = deque(maxlen=self._size)
+        self._asked = False
 
-    def charge(self, at: float) -> None:
-        """Remember one call."""
-        self._stamps[self._next] = at
-        self._next = (self._next + 1) % len(self._stamps)
+    def charge(self, at: float) -> bool:
+        """Note one call; it is in the file after the next `flush`.
+
+        Returns:
+            Whether a flush has to be asked for; False where one is still to come.
+        """
+        self._noted.append(at)
+        asked, self._asked = self._asked, True
+        return not asked
+
+    def flush(self) -> None:
+        """Put what was noted into the file, or say in `fault` why that failed."""
+        self._asked = False
+        try:
+            while self._noted:
+                os.pwrite(self._descriptor, _STAMP.pack(self._noted[0]), _HEADER.size + 8 * self._next)
+                self._noted.popleft()
+                self._next = (self._next + 1) % self._size
+        except OSError as error:
+            self.fault = self._unwritable(error)
+        else:
+            self.fault = None
 
     def close(self) -> None:
         """Let go of the file."""
-        self._stamps.release()
-        self._map.close()
+        self.flush()
+        os.close(self._descriptor)
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        folder = self._path.parent
+        hint = f"make room and let keepalive write to {folder}, or set [state] path to another place"
+        return StoreError(str(self._path), f"cannot be written: {_reason(error)}", hint)
 
 
 class _Found(NamedTuple):
@@ -110,19 +139,21 @@ def _unreadable(path: Path, found: str) -> StoreError:
     )
 
 
-def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) -> None:
+def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) -> tuple[float, ...]:
     """Put a whole new file in its place, once it is on the disk: no power cut leaves half a one."""
     fresh = path.with_name(f"{path.name}.new")
-    stamps = struct.pack(f"={capacity}d", *moments, *(0.0,) * (capacity - len(moments)))
+    stamps = (*moments, *(0.0,) * (capacity - len(moments)))
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(_HEADER.pack(_MAGIC, _VERSION, capacity, boot_id.encode()) + stamps)
+        file.write(_HEADER.pack(_MAGIC, _VERSION, capacity, boot_id.encode()))
+        file.write(struct.pack(f"={capacity}d", *stamps))
         file.flush()
-        os.fsync(descriptor)  # and no page of it is missing when a store to it could only fail by a signal
+        os.fsync(descriptor)
     fresh.replace(path)
+    return stamps
 
 
-def _behind_newest(stamps: memoryview[float]) -> int:
+def _behind_newest(stamps: Sequence[float]) -> int:
     """Where the next stamp goes: behind the newest, over the oldest."""
     newest = max(stamps)
     for index, stamp in enumerate(stamps):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,16 @@ from keepalive.store.ring import Ring
 
 _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """What SQLite says of a file that is not what it should be; all else stands in the way of a good one."""
+
+
+SMALLEST_RING = 2048
+"""Calls that a ring remembers at least: a longer period may count more than the quota of today allows."""
+
+STUCK_SECONDS = 3.0
+"""Seconds that opening a ring may take."""
+
+LAST_SECONDS = 0.2
+"""Seconds that letting go may take."""
 
 
 class SqliteStore:
@@ -46,6 +57,7 @@ class SqliteStore:
         self._rings_in = path.with_name(f"{path.name}-ledgers")
         self._rings: dict[str, Ring] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="keepalive-state")
+        self._scribe = ThreadPoolExecutor(1, thread_name_prefix="keepalive-ledger")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = Lock(path.with_name(f"{path.name}-lock"), path)
@@ -63,39 +75,58 @@ class SqliteStore:
             raise self._unusable(error) from None
         self._known = known or {}
 
+    def known(self, group: str) -> GroupState:
+        """What an earlier process knew of a group, its calls aside."""
+        return self._known.get(group, GroupState())
+
     def begin(self, plan: GroupPlan, now: float) -> GroupState:
         """Keep the ledger of a group from now on, and give what an earlier process knew of it."""
-        name, quota = plan.name, plan.quota
-        if old := self._rings.pop(name, None):
+        try:
+            ring = self._scribe.submit(self._open, plan, now).result(STUCK_SECONDS)
+        except TimeoutError:
+            raise self._unusable(OSError(errno.ETIMEDOUT, "")) from None
+        self._rings[plan.name] = ring
+        known = self._known.pop(plan.name, GroupState())
+        return replace(known, calls=tuple((moment, 1) for moment in ring.calls))
+
+    def _open(self, plan: GroupPlan, now: float) -> Ring:
+        """In the thread of the rings, behind all that was noted before."""
+        if old := self._rings.pop(plan.name, None):
             old.close()
         try:
             self._rings_in.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from None
-        ring = Ring(self._rings_in / name, quota.allowed, self._boot_id, now=now, period=quota.period)
-        self._rings[name] = ring
-        known = self._known.pop(name, GroupState())
-        return replace(known, calls=tuple((moment, 1) for moment in ring.calls))
+        capacity, period = max(plan.quota.allowed, SMALLEST_RING), plan.quota.period
+        return Ring(self._rings_in / plan.name, capacity, self._boot_id, now=now, period=period)
 
     def charge(self, group: str, at: float) -> None:
         """Remember one call that leaves at `at`, without waiting for a disk."""
         ring = self._rings.get(group)
-        if ring is not None:
-            ring.charge(at)
+        if ring is not None and ring.charge(at):
+            self._scribe.submit(ring.flush)
 
     async def save(self, states: Mapping[str, GroupState], at: float) -> None:
         """Remember what became of these groups, in a thread: the loop goes on meanwhile."""
         await asyncio.get_running_loop().run_in_executor(self._writer, self._save, states, at)
 
     def close(self) -> None:
-        """Let go of it: the thread closes the file when it comes back from the disk."""
-        self._writer.submit(self._connection.close)
+        """Let go of it. Whatever a stuck disk holds up is not waited for."""
+        jobs = [self._writer.submit(self._connection.close)]
+        jobs += [self._scribe.submit(ring.close) for ring in self._rings.values()]
+        wait(jobs, LAST_SECONDS)
         self._writer.shutdown(wait=False)
-        for ring in self._rings.values():
-            ring.close()
+        self._scribe.shutdown(wait=False)
         self._lock.release()
 
     def _save(self, states: Mapping[str, GroupState], at: float) -> None:
+        if not self._lock.holds():
+            hint = "restart keepalive: until then nothing is kept"
+            raise StoreError(self.path, "was deleted or moved away while it was in use", hint)
+        for ring in [ring for ring in self._rings.values() if ring.fault]:
+            self._scribe.submit(ring.flush).result(STUCK_SECONDS)
+            if ring.fault:
+                raise ring.fault
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:

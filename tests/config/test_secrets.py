@@ -135,7 +135,7 @@ def test_files_with_secrets_are_known_so_that_they_can_be_watched(folder: Folder
     text = '[credentials.x]\napi_token_file = "a"\n[credentials.y]\nuser_service_key_credential = "b"\n'
     text += f'[[targets]]\ncredential = "x"\naccount_id = "{ACCOUNT_ID}"\nscripts = ["s"]\n'
     read = folder.read(text, {"CREDENTIALS_DIRECTORY": str(folder.path)})
-    assert read.secret_files == (folder.path / "a", folder.path / "b")
+    assert tuple(read.secret_files) == (folder.path / "a", folder.path / "b")
 
 
 def test_nothing_that_is_printed_holds_a_secret(folder: Folder) -> None:

@@ -303,7 +303,7 @@ class TestSurroundings:
             "sub/k.toml", '[credentials.p]\napi_token_file = "t"\n[state]\npath = "s.db"\n' + TARGETS
         )
         read = load(Path("sub/k.toml"), {}, {}, folder.path)
-        assert read.secret_files == (folder.path / "sub" / "t",)
+        assert tuple(read.secret_files) == (folder.path / "sub" / "t",)
         assert read.settings.state.path == str(folder.path / "sub" / "s.db")
 
 

@@ -1,17 +1,22 @@
 """A rate group under any order of outcomes, moments, plans, hastens, drains and restarts."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import inf
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from keepalive.core.budget import INSISTENT_FAILURES
 from keepalive.core.eligibility import Eligibility, judge
-from keepalive.core.events import EligibilityChanged, Event, HeartbeatAccepted
+from keepalive.core.events import EligibilityChanged, Event, GroupThrottled, HeartbeatAccepted
 from keepalive.core.group import FLIGHTS_PER_TARGET, RateGroup
-from keepalive.core.outcome import Accepted, Attempt, Headroom, Order, Outcome
+from keepalive.core.outcome import Accepted, Attempt, Headroom, Order, Outcome, Transient
 from keepalive.core.plan import GroupPlan, Policy, Quota, admit
+from keepalive.core.stamp import Stamp
+from keepalive.core.state import GroupState
 from keepalive.core.tally import Tally
 from keepalive.core.target import Key, Scope, Target
 from tests.core.stage import (
@@ -30,14 +35,16 @@ from tests.core.stage import (
 
 CROWD = fleet(4) + fleet(3, account_id="f" * 32) + fleet(3, "other")
 PERIOD = 60.0
+SERVICE = 7.0
+"""Seconds of service that save every lease which lasts as long, whatever was before."""
 
 policies = st.sampled_from(
     [Policy(), Policy(), Policy(window=6, interval=2, jitter=0.5), Policy(window=120), Policy(interval=inf)]
 )
-quotas = st.sampled_from([24, 40, 200]).map(lambda requests: Quota(requests, PERIOD))
+quotas = st.sampled_from([24, 40, 200, 600]).map(lambda requests: Quota(requests, PERIOD))
 plans = st.builds(
     planned,
-    st.lists(st.sampled_from(CROWD), min_size=1, max_size=10, unique=True).map(tuple),
+    st.lists(st.sampled_from(CROWD), max_size=10, unique=True).map(tuple),
     policies,
     quotas,
 )
@@ -58,7 +65,9 @@ class GroupMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = START
         self.sent: list[float] = []
+        self.silent_until = -inf
         self.renewed: dict[Target, float] = {}
+        self.renewed_before: dict[Target, float] = {}
         self.entered: dict[Target, int] = {}
         self.serial = 0
         self.begin(GroupPlan("default", ()))
@@ -140,14 +149,105 @@ class GroupMachine(RuleBasedStateMachine):
         self.draining = True
         self.turn()
 
-    @rule(downtime=st.floats(0, 60))
-    def restart(self, downtime: float) -> None:
+    @rule(downtime=st.floats(0, 60), lost=st.sets(st.sampled_from(CROWD)), ring=st.booleans())
+    def restart(self, downtime: float, lost: set[Target], *, ring: bool) -> None:
+        """A SIGKILL, which may lose the newest renewals but no call, and another process."""
+        state = self.saved(lost, ring=ring)
+        self.now += downtime
+        self.go_on(state)
+
+    @rule(downtime=st.floats(0, 60), uptime=st.floats(1, 10_000), ring=st.booleans())
+    def reboot(self, downtime: float, uptime: float, *, ring: bool) -> None:
+        """Another boot, with a clock of its own: from here on all moments are of that one."""
+        saved = Stamp("old", self.now)
+        state = self.saved(set(), ring=ring)
+        shift = uptime - (self.now + downtime)
+        self.now = uptime
+        self.sent = [at + shift for at in self.sent]
+        self.silent_until += shift
+        self.renewed.clear()
+        self.renewed_before.clear()
+        self.go_on(state.carried_over(saved, Stamp("new", self.now)))
+
+    def saved(self, lost: set[Target], *, ring: bool) -> GroupState:
+        """What outlives the process: by its own word, or with the calls as a ring has them."""
         state = self.group.save(self.now)
         assert dict(state.renewed) == self.renewed
-        self.now += downtime
+        for target in lost & self.renewed.keys():
+            before = self.renewed_before.pop(target, -inf)
+            self.renewed[target] = before
+        self.renewed = {target: at for target, at in self.renewed.items() if at > -inf}
+        calls = tuple((at, 1) for at in self.sent if self.now - PERIOD < at) if ring else state.calls
+        return replace(state, renewed=tuple(self.renewed.items()), calls=calls)
+
+    def go_on(self, state: GroupState) -> None:
+        """Another process knows `state`."""
         self.begin(self.wanted)
         self.group.restore(state, self.now)
+        free = self.group.budget.ready_at(self.now) <= self.now
+        before = len(self.sent)
         self.turn()
+        assert not self.held or not free or len(self.sent) > before, "nobody shows whether the way is free"
+
+    # --- an engine that is on time ------------------------------------------------------------------
+
+    @rule(
+        seconds=st.floats(0, 50),
+        replies=st.lists(st.tuples(outcomes, st.floats(0, 5)), min_size=1, max_size=3),
+        u=draws,
+    )
+    def suffer(self, seconds: float, replies: list[tuple[Outcome, float]], u: float) -> None:
+        """Every attempt ends in one of a few ways."""
+        for _ in self.play(seconds, lambda order: replies[order.serial % len(replies)], u):
+            pass
+
+    @precondition(lambda self: not self.draining and self.wanted.policy.interval < inf)
+    @rule(seconds=st.floats(SERVICE, 50), u=draws)
+    def serve(self, seconds: float, u: float) -> None:
+        """Whatever has happened: from now on every attempt that leaves is accepted.
+
+        A lease that goes on for seven seconds of that must not run down, as long as there were calls left
+        in the seven seconds before it would.
+        """
+        served = spent = spent_spare = self.now
+        insistent = {hold.target for hold in self.group._roster if hold.failures >= INSISTENT_FAILURES}
+        for until in self.play(seconds, lambda order: (ACCEPTED, 0.1), u):
+            budget = self.group.budget
+            if budget.ready_at(self.now) > self.now:
+                spent = min(until, budget.ready_at(self.now))
+            if budget.spare.ready_at(self.now) > self.now:
+                spent_spare = min(until, budget.spare.ready_at(self.now))
+            for target, at in self.renewed.items():
+                deadline = at + self.wanted.policy.window
+                since = max(served, spent, spent_spare if target in insistent else served)
+                if self.now < deadline <= until:
+                    assert deadline - SERVICE < since, f"{target.label} lapsed"
+
+    def play(
+        self, seconds: float, reply: Callable[[Order], tuple[Outcome, float]], u: float
+    ) -> Iterator[float]:
+        """Let time pass, and give each moment until which nothing happens; what left before hangs."""
+        end = self.now + seconds
+        lands: dict[int, tuple[float, Outcome]] = {
+            serial: (attempt.sent_at + attempt.order.timeout, HUNG)
+            for serial, attempt in self.flights.items()
+        }
+        while True:
+            for serial in sorted(self.flights, key=lambda serial: (lands[serial][0], serial)):
+                if lands[serial][0] <= self.now:
+                    self.settle(self.flights.pop(serial), lands[serial][1], u)
+            self.turn()
+            for serial, attempt in self.flights.items():
+                if serial not in lands:
+                    outcome, after = reply(attempt.order)
+                    hung = isinstance(outcome, Transient) and outcome.hung
+                    lands[serial] = (self.now + (attempt.order.timeout if hung else after), outcome)
+            landing = min((lands[serial][0] for serial in self.flights), default=inf)
+            until = min(self.group.next_wake(self.now), landing, end)
+            yield until
+            self.now = until
+            if until == end:
+                return
 
     # --- what the engine does ---------------------------------------------------------------------
 
@@ -168,19 +268,25 @@ class GroupMachine(RuleBasedStateMachine):
         quota = self.wanted.quota
         assert sum(self.now - PERIOD < at for at in self.sent) <= quota.allowed, "over the share"
         assert self.now >= self.group.budget.silent_until
+        assert self.now >= self.silent_until - 1e-6
         self.flights[order.serial] = Attempt(order, self.now, inf, ACCEPTED)
 
     def settle(self, attempt: Attempt, outcome: Outcome, u: float) -> None:
         order = attempt.order
         done = Attempt(order, attempt.sent_at, self.now, outcome)
         if isinstance(outcome, Accepted) and order.serial > self.entered.get(order.target, self.serial):
-            self.renewed[order.target] = max(self.renewed.get(order.target, -inf), attempt.sent_at)
+            before = self.renewed.get(order.target, -inf)
+            if attempt.sent_at > before:
+                self.renewed[order.target] = attempt.sent_at
+                self.renewed_before[order.target] = before
         self.hear(self.group.settle(done, self.now, u))
 
     def hear(self, events: list[Event]) -> None:
         for event in events:
             assert event.at <= self.now, "an event of the future"
             self.tally(event)
+            if isinstance(event, GroupThrottled):
+                self.silent_until = event.until
             if isinstance(event, HeartbeatAccepted):
                 self.entered[event.target] = self.serial
                 assert event.eligible_until == self.renewed[event.target] + self.wanted.policy.window

@@ -324,3 +324,38 @@ def test_a_tighter_quota_is_forgotten_once_a_reply_names_a_wider_one() -> None:
 
     assert stage.group.interval == 15
     assert stage.group.budget.rate == stage.group.plan.quota.rate
+
+
+def test_a_quota_that_a_reply_calls_spent_silences_the_group_is_told_and_survives_a_restart() -> None:
+    stage = Stage(planned(fleet(5)))
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(0, 100)))
+    stage.play(90)
+
+    (told,) = stage.told(GroupThrottled)
+    assert told.fault.cause == "quota_spent"
+    assert told.until == pytest.approx(START + 100.1)
+    assert stage.group.save(stage.now).silent_until == told.until
+    assert len({sent.target for sent in stage.sent}) == len(stage.sent) == 5
+
+
+def test_a_quota_that_a_reload_lowers_below_what_a_reply_named_stretches_as_without_the_reply() -> None:
+    stage = Stage(planned(fleet(15)))
+    stage.answer = lambda order, at: Reply(Accepted(Headroom(requests=600, period=300)))
+    stage.play(60)
+
+    stage.group.apply(planned(fleet(15), quota=Quota(requests=300)), stage.now)
+    stage.play(600)
+
+    assert stage.group.interval > 20
+    assert stage.tally.counts[Eligibility.ELIGIBLE] == 15
+
+
+def test_a_longer_period_begins_as_if_the_old_share_had_been_spent_in_it() -> None:
+    stage = Stage(planned(fleet(40), quota=Quota(requests=240, period=60)))
+    stage.play(600)
+
+    stage.group.apply(planned(fleet(40), quota=Quota(requests=1200, period=300)), stage.now)
+    stage.play(600)
+
+    moments = stage.moments()
+    assert max(sum(at <= other < at + 300 for other in moments) for at in moments) <= 1080

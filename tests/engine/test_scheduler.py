@@ -611,3 +611,16 @@ async def test_a_loop_that_overslept_says_so_and_renews_by_deadline(late: float,
     assert not bench.told.named("suspend.detected")
     assert bench.client.drops == 0
     assert bench.scheduler.tally.all_eligible
+
+
+async def test_a_plan_that_comes_in_a_drain_begins_nothing() -> None:
+    bench = Bench(FakeClient(hang))
+    bench.apply(GroupPlan("default", targets(1)))
+    running = asyncio.create_task(bench.scheduler.run())
+    await asyncio.sleep(1)
+    bench.scheduler.drain("test")
+
+    bench.apply(GroupPlan("default", targets(1)), GroupPlan("late", targets(1, "late")))
+    await running
+
+    assert {sent.target.credential for sent in bench.client.sent} == {"prod"}

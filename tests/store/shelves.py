@@ -75,4 +75,5 @@ class SqliteShelf:
         if self._store:
             self._store.close()
             self._store._writer.shutdown(wait=True)
+            self._store._scribe.shutdown(wait=True)
             self._store = None

@@ -26,6 +26,7 @@ def path(tmp_path: Path) -> Path:
     first = ring(path, now=990.0)
     for at in range(991, 997):
         first.charge(float(at))
+        first.flush()
     first.close()
     return path
 
@@ -63,6 +64,18 @@ def test_any_number_of_openings_keeps_the_newest_calls(tmp_path: Path, capacity:
         each.close()
 
     assert sorted(stamps(path)) == [float(at) for at in range(1020 - capacity, 1020)]
+
+
+def test_a_flush_is_asked_for_once_however_many_calls_it_is_for(tmp_path: Path) -> None:
+    each = ring(tmp_path / "default")
+
+    assert [each.charge(1000.0 + at) for at in range(3)] == [True, False, False]
+    assert stamps(tmp_path / "default") == [0.0] * 4
+
+    each.flush()
+
+    assert stamps(tmp_path / "default") == [1000.0, 1001.0, 1002.0, 0.0]
+    assert each.charge(1003.0)
 
 
 def test_calls_of_one_moment_all_count(tmp_path: Path) -> None:

@@ -133,6 +133,9 @@ class MemoryStore:
         store._calls, store._room = self._calls, self._room
         return store
 
+    def known(self, group: str) -> GroupState:
+        return replace(self._known.get(group, GroupState()), calls=())
+
     def begin(self, plan: GroupPlan, now: float) -> GroupState:
         self._kept.discard(plan.name)
         if plan.name in self.broken:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -83,5 +84,18 @@ async def test_a_terminal_that_closes_ends_nobody(tmp_path: Path) -> None:
         daemon.send(signal.SIGHUP)
         before = len(emulator.requests)
         await until(lambda: len(emulator.requests) > before + FLEET.targets)
+        code, _ = await daemon.stop()
+    assert code == 0
+
+
+@pytest.mark.parametrize("after", [0.1, 0.25, 0.4])
+async def test_a_sighup_while_it_starts_reloads_and_ends_nobody(tmp_path: Path, after: float) -> None:
+    async with (
+        Emulator(FLEET.world(), time_factor=FLEET.factor) as emulator,
+        started(FLEET.write(tmp_path, emulator.base_url)) as daemon,
+    ):
+        await asyncio.sleep(after)
+        daemon.send(signal.SIGHUP)
+        await until(lambda: len(emulator.tallies()) == FLEET.targets)
         code, _ = await daemon.stop()
     assert code == 0
