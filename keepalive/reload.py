@@ -9,6 +9,7 @@ from pathlib import Path
 from keepalive.cloudflare.auth import Credential
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.config import Configuration, mark
+from keepalive.config.configuration import Value
 from keepalive.config.secrets import Mark
 from keepalive.core.events import ConfigRejected, ConfigReloaded, Sink
 from keepalive.core.plan import Plan
@@ -144,7 +145,7 @@ def _targets(plan: Plan) -> set[Target]:
     return {target for group in plan.values() for target in group.targets}
 
 
-def _fixed(configuration: Configuration) -> dict[str, object]:
+def _fixed(configuration: Configuration) -> dict[str, Value]:
     return {
         setting.key: setting.value for setting in configuration.explain() if setting.key.startswith(_FIXED)
     }

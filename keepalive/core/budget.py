@@ -174,8 +174,8 @@ class Budget:
     def _be_told(self, quota: Quota, now: float) -> None:
         if quota == self._told_quota:
             return
-        if quota.rate >= self._quota.rate:
-            self._told_quota = self._told = None
+        if quota.rate >= self._quota.rate and quota.allowed >= self._quota.allowed:
+            self._told_quota = self._told = None  # it can never be the tighter one
             return
         self._told_quota, self._told = quota, Ledger(quota.allowed, quota.period)
         self._told.restore(self.ledger.save(now))

@@ -41,6 +41,9 @@ class Roster:
 
     def under(self, key: Key) -> list[Hold]:
         """The holds that share `key`."""
+        if len(key) == len(Target._fields):
+            hold = self._holds.get(Target(*key))  # type: ignore[arg-type] # a whole target
+            return [hold] if hold else []
         return [hold for hold in self if hold.target[: len(key)] == key]
 
     def renewals(self) -> tuple[tuple[Target, float], ...]:

@@ -175,9 +175,10 @@ class Scheduler:
                 now = self._clock.now()
                 if slept:
                     await self._resume(slept, now)
-                elif now - until > STALL_WORTH_TELLING:
-                    self.tell(LoopStalled(at=now, lasted=now - until))
+                else:
+                    self._notice_stall(now - until)
                 self._dispatch(now)
+                self._notice_stall(self._clock.now() - now)
             for target in list(self._waiting):
                 self._release(target)
             for beat in self._beats:  # whatever is unanswered by now has had the time of a drain
@@ -234,6 +235,11 @@ class Scheduler:
         for group in self._groups.values():
             group.hasten(now)
             self._schedule(group, now)
+
+    def _notice_stall(self, seconds: float) -> None:
+        """Tell when the process was stopped, starved or blocked for so long, asleep or at work."""
+        if seconds > STALL_WORTH_TELLING:
+            self.tell(LoopStalled(at=self._clock.now(), lasted=seconds))
 
     def _watch_readiness(self, now: float) -> None:
         if not self._ready and self.tally.waiting == 0:

@@ -85,20 +85,24 @@ class SqliteStore:
             ring = self._scribe.submit(self._open, plan, now).result(STUCK_SECONDS)
         except TimeoutError:
             raise self._unusable(OSError(errno.ETIMEDOUT, "")) from None
-        self._rings[plan.name] = ring
         known = self._known.pop(plan.name, GroupState())
         return replace(known, calls=tuple((moment, 1) for moment in ring.calls))
 
     def _open(self, plan: GroupPlan, now: float) -> Ring:
         """In the thread of the rings, behind all that was noted before."""
-        if old := self._rings.pop(plan.name, None):
-            old.close()
+        old = self._rings.get(plan.name)
+        if old:
+            old.flush()
         try:
             self._rings_in.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from None
         capacity, period = max(plan.quota.allowed, SMALLEST_RING), plan.quota.period
-        return Ring(self._rings_in / plan.name, capacity, self._boot_id, now=now, period=period)
+        ring = Ring(self._rings_in / plan.name, capacity, self._boot_id, now=now, period=period)
+        self._rings[plan.name] = ring
+        if old:
+            old.close()
+        return ring
 
     def charge(self, group: str, at: float) -> None:
         """Remember one call that leaves at `at`, without waiting for a disk."""
