@@ -78,7 +78,10 @@ class Reload:
         """Look at the files that hold secrets every few seconds, and use what changed, until cancelled."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            marks = await asyncio.to_thread(_marks, tuple(self._seen))
+            try:
+                marks = await asyncio.to_thread(_marks, tuple(self._seen))
+            except RuntimeError:  # no thread to be had, for want of memory: the next look may find one
+                continue
             if marks != self._seen:
                 await self._rotate(marks)
 

@@ -124,6 +124,13 @@ class Budget:
             ready = max(ready, min(gap_ends_at, self._gap_until))
         return ready
 
+    def ready_again_at(self, now: float) -> float:
+        """The same for a target that fails without end: what planned beats leave is enough for it.
+
+        That is a ledger of its own, and whatever nobody else has used of the planned part.
+        """
+        return min(self.spare.ready_at(now), self.ledger.ready_at(now, PLANNED_SHARE))
+
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""
         self.ledger.charge(now)

@@ -22,6 +22,8 @@ SPENT = Fault(
     hint="something else spends the quota of this Cloudflare user: give keepalive a user of its own",
 )
 
+REMEMBERED = Fault("restored", "an earlier process was told to be silent")
+
 
 class Gates:
     """The budget, the ramp and the breakers of a group, and what the answers teach them.
@@ -85,26 +87,21 @@ class Gates:
     def heed(self, headroom: Headroom, now: float) -> None:
         """A reply said what is left of the quota; nothing means silence until the reset."""
         if self.budget.heed(headroom, now):
-            until = self.budget.silent_until
-            self._tell(
-                GroupThrottled(at=now, rate_group=self._group, until=until, retry_after=None, fault=SPENT)
-            )
+            self._tell_silence(None, SPENT, now)
 
     def throttled(self, attempt: Attempt, outcome: Throttled, now: float, u: float) -> list[Key]:
         """A 429 came: silence for the group, then a single probe."""
         closed = self._alive(attempt, now)
         if self.budget.silence(outcome, attempt.sent_at, now, u):
-            self._tell(
-                GroupThrottled(
-                    at=now,
-                    rate_group=self._group,
-                    until=self.budget.silent_until,
-                    retry_after=outcome.retry_after,
-                    fault=outcome.fault,
-                )
-            )
+            self._tell_silence(outcome.retry_after, outcome.fault, now)
         self._ramp.begin(now, 1, self._patience)
         return closed
+
+    def _tell_silence(self, retry_after: float | None, fault: Fault, now: float) -> None:
+        until = self.budget.silent_until
+        self._tell(
+            GroupThrottled(at=now, rate_group=self._group, until=until, retry_after=retry_after, fault=fault)
+        )
 
     def resume(self, state: GroupState, used: Callable[[Key], bool], now: float) -> list[Key]:
         """Go on with what another process knew: its calls, its silence, and the refusals of those `used`.
@@ -115,6 +112,8 @@ class Gates:
         self.budget.ledger.restore(state.calls)
         if self.budget.resume(state.silent_until, state.throttles, now):
             self._ramp.begin(now, 1, self._patience)
+        if state.silent_until > now:
+            self._tell_silence(None, REMEMBERED, now)
         refused = [refusal for refusal in state.refusals if used(refusal.key)]
         for refusal in refused:
             breaker = self.breakers[refusal.key] = Breaker.resumed(refusal, now, self.window)

@@ -151,7 +151,7 @@ class RateGroup:
     def _ready_at(self, hold: Hold, now: float) -> float:
         """The moment at which this target may be tried, the gates of the whole group aside."""
         ready = self._gates.breakers.ready_at(hold.target, now)
-        return max(ready, self.budget.spare.ready_at(now)) if self._insists(hold) else ready
+        return max(ready, self.budget.ready_again_at(now)) if self._insists(hold) else ready
 
     def _insists(self, hold: Hold) -> bool:
         return hold.failures >= INSISTENT_FAILURES and not self._gates.probing

@@ -43,10 +43,10 @@ class Ledger:
         self._counts[self._head % len(self._counts)] += calls
         self._total += calls
 
-    def ready_at(self, now: float) -> float:
-        """The moment at which one more call fits under the limit."""
+    def ready_at(self, now: float, part: float = 1.0) -> float:
+        """The moment at which one more call fits under the limit, or under a part of it."""
         self._advance(now)
-        excess = self._total - self.limit + 1
+        excess = self._total - self.limit * part + 1
         if excess <= 0:
             return now
         size = len(self._counts)

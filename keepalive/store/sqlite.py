@@ -112,7 +112,10 @@ class SqliteStore:
 
     async def save(self, states: Mapping[str, GroupState], at: float) -> None:
         """Remember what became of these groups, in a thread: the loop goes on meanwhile."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._save, states, at)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._save, states, at)
+        except RuntimeError as error:  # no thread to be had, for want of memory
+            raise self._unusable(OSError(errno.ENOMEM, str(error))) from None
 
     def close(self) -> None:
         """Let go of it. Whatever a stuck disk holds up is not waited for."""
