@@ -29,7 +29,7 @@ class Hold:
         failures: Passing faults in a row.
         flights: Attempts of the current heartbeat that are unanswered.
         ticket: Its entry in the queue of those that are due, or 0.
-        watched: Whether the roster waits for its lease to run down.
+        watched_at: When the roster looks next whether its lease has run down.
         fault: Why the last attempt failed; None after an accepted one.
     """
 
@@ -47,7 +47,7 @@ class Hold:
     failures: int = 0
     flights: int = 0
     ticket: int = 0
-    watched: bool = False
+    watched_at: float = inf
     fault: Fault | None = None
 
     def deadline(self, window: float) -> float:

@@ -104,7 +104,7 @@ class Roster:
         self.window = window
         self._watch.clear()
         for hold in self:
-            hold.watched = False
+            hold.watched_at = inf
             state = judge(hold.renewed_at, denied=self._denied(hold.target), now=now, window=window)
             if state is not hold.state:
                 self._change(hold, hold.state, state, now, "replanned")
@@ -129,25 +129,27 @@ class Roster:
         state = judge(hold.renewed_at, denied=self._denied(hold.target), now=now, window=self.window)
         if state is not hold.state:
             self._change(hold, hold.state, state, now, cause)
-        if hold.renewed_at is not None and state.holds and not hold.watched:
-            hold.watched = True
+        if (at := self._runs_down_at(hold)) < hold.watched_at:  # sooner also where a late answer renewed it
+            hold.watched_at = at
             self._ticket += 1
-            heappush(self._watch, (self._runs_down_at(hold), self._ticket, hold))
+            heappush(self._watch, (at, self._ticket, hold))
         return hold.state is not before
 
     def next_at(self) -> float:
         """When a lease may run down next."""
         while self._watch:
             at, _, hold = self._watch[0]
-            runs_down_at = self._runs_down_at(hold)
+            runs_down_at = self._runs_down_at(hold) if at == hold.watched_at else inf
             if at >= runs_down_at:
                 return at
             if runs_down_at < inf:  # it was renewed since: nobody has to wake for its old moment
                 self._ticket += 1
+                hold.watched_at = runs_down_at
                 heapreplace(self._watch, (runs_down_at, self._ticket, hold))
             else:
                 heappop(self._watch)
-                hold.watched = False
+                if at == hold.watched_at:
+                    hold.watched_at = inf
         return inf
 
     def _runs_down_at(self, hold: Hold) -> float:
@@ -165,7 +167,7 @@ class Roster:
         """Tell which leases have run down until now."""
         while self._watch and self._watch[0][0] <= now and self.next_at() <= now:
             hold = heappop(self._watch)[2]
-            hold.watched = False
+            hold.watched_at = inf
             self.judge(hold, now, "late")
 
     def _run_down(self, hold: Hold, now: float) -> None:

@@ -310,3 +310,19 @@ def test_a_target_that_is_let_go_while_lapsed_says_how_long_it_was() -> None:
     book.roster.forget(set(), 100.0)
 
     assert (book.changes[-1].to_state, book.changes[-1].lapsed_for) == (None, 45.0)
+
+
+def test_a_late_answer_that_renews_a_lease_at_risk_is_watched_from_its_own_sending_on() -> None:
+    book = Book()
+    hold = book.held(renewed_at=1.0)
+    book.roster.run_down(32.0)
+
+    book.roster.renew(hold, 4.0, 33.0)
+
+    assert book.roster.next_at() == 34.0
+    book.roster.run_down(34.0)
+    assert book.story(api)[-1] == (Eligibility.ELIGIBLE, Eligibility.AT_RISK, 34.0)
+    assert book.roster.next_at() == 49.0
+    book.roster.run_down(49.0)
+    assert book.story(api)[-1] == (Eligibility.AT_RISK, Eligibility.LAPSED, 49.0)
+    assert book.roster.next_at() == inf
