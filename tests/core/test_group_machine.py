@@ -37,7 +37,10 @@ from tests.core.stage import (
 CROWD = fleet(4) + fleet(3, account_id="f" * 32) + fleet(3, "other")
 PERIOD = 60.0
 SERVICE = 7.0
-"""Seconds of service that save every lease which lasts as long, whatever was before, up to a window of 45 s."""
+"""Seconds of service that save every lease which lasts as long, whatever failed before."""
+
+PROBED = 5.0 / 45
+"""The same for what was refused, as a part of the window, and besides 0.1 s for each target."""
 
 policies = st.sampled_from(
     [Policy(), Policy(), Policy(window=6, interval=2, jitter=0.5), Policy(window=120), Policy(interval=inf)]
@@ -208,10 +211,12 @@ class GroupMachine(RuleBasedStateMachine):
         """Whatever has happened: from now on every attempt that leaves is accepted.
 
         A lease that goes on for seven seconds of that must not run down, as long as there were calls left
-        in the seven seconds before it would: for one that fails without end, calls of the spare share.
+        in the seven seconds before it would; it takes a little longer where it was refused, not only down.
+        For one that fails without end, calls are what nobody else needs.
         """
         begun, window = self.now, self.wanted.policy.window
-        needed = SERVICE * max(1.0, window / 45)
+        refused = any(key for key in self.group._gates.breakers)  # the empty one is the origin's
+        needed = max(SERVICE, PROBED * window + len(self.held) / 10 if refused else 0.0)
         without_calls: dict[Target, float] = {}
         for until in self.play(seconds, lambda order: (ACCEPTED, 0.1), u):
             for hold in self.group._roster:
@@ -226,7 +231,7 @@ class GroupMachine(RuleBasedStateMachine):
         """When there are calls that this target may use."""
         budget = self.group.budget
         ready = budget.ready_at(self.now)
-        return max(ready, budget.spare.ready_at(self.now)) if hold.failures >= INSISTENT_FAILURES else ready
+        return max(ready, budget.ready_again_at(self.now)) if hold.failures >= INSISTENT_FAILURES else ready
 
     def play(
         self, seconds: float, reply: Callable[[Order], tuple[Outcome, float]], u: float
@@ -252,7 +257,8 @@ class GroupMachine(RuleBasedStateMachine):
             yield until
             self.now = until
             if until == end:
-                return
+                break
+        self.turn()
 
     # --- what the engine does ---------------------------------------------------------------------
 
