@@ -5,10 +5,10 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python3 -m venv /opt/keepalive
 COPY requirements/speed.txt requirements/speed.txt
-RUN /opt/keepalive/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/speed.txt
+RUN /opt/keepalive/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements/speed.txt
 COPY requirements/build.txt requirements/build.txt
 RUN python3 -m venv /opt/build \
- && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/build.txt
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY keepalive keepalive
 RUN /opt/build/bin/pip wheel --no-cache-dir --disable-pip-version-check --no-build-isolation --no-deps -w /dist . \

@@ -18,7 +18,7 @@ $(VENV)/.made: requirements/dev.txt pyproject.toml
 	@test ! -e $(VENV) || rm -r $(VENV)
 	@echo "Making $(VENV) from the locked versions (once; about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
