@@ -192,6 +192,10 @@ class GroupMachine(RuleBasedStateMachine):
         before = len(self.sent)
         self.turn()
         assert not self.held or not free or len(self.sent) > before, "nobody shows whether the way is free"
+        for refusal in state.refusals:
+            under = [target for target in self.held if target[: len(refusal.key)] == refusal.key]
+            assert {self.states[target] for target in under} <= {Eligibility.DENIED}
+        assert self.now >= state.silent_until or self.group.budget.throttles == state.throttles
 
     # --- an engine that is on time ------------------------------------------------------------------
 
