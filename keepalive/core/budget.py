@@ -124,12 +124,13 @@ class Budget:
             ready = max(ready, min(gap_ends_at, self._gap_until))
         return ready
 
-    def ready_again_at(self, now: float) -> float:
-        """The same for a target that fails without end: what planned beats leave is enough for it.
+    def ready_again_at(self, now: float, kept: float) -> float:
+        """The same for a target that fails without end.
 
-        That is a ledger of its own, and whatever nobody else has used of the planned part.
+        It has a ledger of its own, and whatever is left once so many calls are kept for the others.
         """
-        return min(self.spare.ready_at(now), self.ledger.ready_at(now, PLANNED_SHARE))
+        part = 1 - kept / self.ledger.limit
+        return min(self.spare.ready_at(now), self.ledger.ready_at(now, part))
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""

@@ -151,7 +151,12 @@ class RateGroup:
     def _ready_at(self, hold: Hold, now: float) -> float:
         """The moment at which this target may be tried, the gates of the whole group aside."""
         ready = self._gates.breakers.ready_at(hold.target, now)
-        return max(ready, self.budget.ready_again_at(now)) if self._insists(hold) else ready
+        return max(ready, self._ready_again_at(now)) if self._insists(hold) else ready
+
+    def _ready_again_at(self, now: float) -> float:
+        """When one that fails without end may be tried: a whole period of beats is kept for the others."""
+        others = sum(not self._insists(hold) for hold in self._roster)
+        return self.budget.ready_again_at(now, others * self.plan.quota.period / self.interval)
 
     def _insists(self, hold: Hold) -> bool:
         return hold.failures >= INSISTENT_FAILURES and not self._gates.probing

@@ -235,7 +235,9 @@ class GroupMachine(RuleBasedStateMachine):
         """When there are calls that this target may use."""
         budget = self.group.budget
         ready = budget.ready_at(self.now)
-        return max(ready, budget.ready_again_at(self.now)) if hold.failures >= INSISTENT_FAILURES else ready
+        return (
+            max(ready, self.group._ready_again_at(self.now)) if hold.failures >= INSISTENT_FAILURES else ready
+        )
 
     def play(
         self, seconds: float, reply: Callable[[Order], tuple[Outcome, float]], u: float
