@@ -156,7 +156,7 @@ class RateGroup:
     def _ready_again_at(self, now: float) -> float:
         """When one that fails without end may be tried: a whole period of beats is kept for the others."""
         others = sum(not self._insists(hold) for hold in self._roster)
-        return self.budget.ready_again_at(now, others * self.plan.quota.period / self.interval)
+        return self.budget.ready_again_at(now, others * self.plan.quota.period / self.plan.policy.interval)
 
     def _insists(self, hold: Hold) -> bool:
         return hold.failures >= INSISTENT_FAILURES and not self._gates.probing
