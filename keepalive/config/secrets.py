@@ -34,7 +34,7 @@ def mark(path: Path) -> Mark:
     """Look which version of a file is there; another owner or mode is another version."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # the latter for what is no name of a file
         return ()
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keepalive.config import load
+from keepalive.config import load, mark
 from keepalive.errors import ConfigError
 from tests.support.configured import ACCOUNT_ID, TARGETS, Folder
 
@@ -176,3 +177,7 @@ def test_a_token_in_the_wrong_place_is_not_quoted(folder: Folder) -> None:
     assert len(faults) == 3
     assert not any(token in fault for fault in faults)
     assert "<40 characters>" in faults[0]
+
+
+def test_what_is_no_name_of_a_file_has_no_mark() -> None:
+    assert mark(Path("a\0")) == ()
