@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,19 @@ class Configuration:
     secret_files: Mapping[Path, Mark]
     place: Callable[[KeyPath], str] = field(repr=False, compare=False)
     reread_secrets: Callable[[], Keyring] = field(repr=False, compare=False)
+
+    def plan_with(self, leased: Iterable[Target]) -> Plan:
+        """The plan with more targets behind its own: those that leases bring, in their order.
+
+        One that the plan has already, or whose credential the configuration does not know, is left out.
+        """
+        wanted = dict.fromkeys(target for group in self.plan.values() for target in group.targets)
+        added = {target: None for target in leased if target.credential in self.settings.credentials}
+        return _plan(self.settings, tuple(wanted | added)) if added else self.plan
+
+    def rate_group_of(self, credential: str) -> str:
+        """The rate group of a credential that the configuration names."""
+        return self.settings.credentials[credential].rate_group
 
     def explain(self) -> Iterator[Setting]:
         """Give every effective value and its source, secrets masked."""

@@ -7,7 +7,7 @@ from math import inf
 
 from keepalive.core.breaker import Breaker
 from keepalive.core.budget import INSISTENT_FAILURES, Budget
-from keepalive.core.eligibility import Eligibility
+from keepalive.core.eligibility import Eligibility, judge
 from keepalive.core.events import (
     AttemptFailed,
     CredentialDenied,
@@ -22,6 +22,7 @@ from keepalive.core.plan import GroupPlan, admit
 from keepalive.core.queue import DueQueue
 from keepalive.core.roster import Roster
 from keepalive.core.schedule import next_beat, regained_phase, retry_delay
+from keepalive.core.standing import GroupStanding, OpenBreaker, TargetStanding
 from keepalive.core.state import GroupState
 from keepalive.core.target import Key, Scope, Target
 from keepalive.core.tempo import Tempo
@@ -188,6 +189,20 @@ class RateGroup:
         self._arm(hold, now + self._gates.answer_time.hedge_delay(left) if left > 0 else inf)
         return order
 
+    def lend(self, now: float) -> float:
+        """Charge one call that another process of this user sends now.
+
+        It gets what the planned heartbeats of the own targets leave.
+
+        Returns:
+            `now`, or when to ask again: nothing is charged then.
+        """
+        ready_at = max(self.budget.ready_at(now), self._ready_again_at(now))
+        if ready_at <= now:
+            self.budget.charge(now)
+            self.budget.spare.charge(now)
+        return ready_at
+
     # --- what came back ------------------------------------------------------------------------
 
     def settle(self, attempt: Attempt, now: float, u: float) -> list[Event]:
@@ -349,6 +364,51 @@ class RateGroup:
                 outcome=outcome,
                 fault=fault,
             )
+        )
+
+    # --- what others see -----------------------------------------------------------------------
+
+    def holds(self) -> list[Hold]:
+        """The holds, to be read: a snapshot of which there are, not of what they are."""
+        return list(self._roster)
+
+    def targets(self) -> list[Target]:
+        """Whom the plan names: the held ones, then the refused."""
+        return [*self._roster.held, *self._roster.refused]
+
+    def standing_of(self, target: Target, now: float) -> TargetStanding | None:
+        """What a target is now; None where the plan does not name it."""
+        hold = self._roster.get(target)
+        if hold is None:
+            refused = target in self._roster.refused
+            return TargetStanding(target, Eligibility.REFUSED, None, None, inf, 0, None) if refused else None
+        window, denied = self.plan.policy.window, self._gates.breakers.deny(target)
+        return TargetStanding(
+            target=target,
+            state=judge(hold.renewed_at, denied=denied, now=now, window=window),
+            renewed_at=hold.renewed_at,
+            eligible_until=None if hold.renewed_at is None else hold.deadline(window),
+            due_at=hold.due_at,
+            failures=hold.failures,
+            fault=hold.fault,
+        )
+
+    def standing(self, now: float) -> GroupStanding:
+        """What the group is now."""
+        return GroupStanding(
+            name=self.name,
+            held=len(self._roster),
+            refused=len(self._roster.refused),
+            interval=self.interval,
+            nominal=self.plan.policy.interval,
+            quota=self.plan.quota,
+            spent=self.budget.ledger.count(now),
+            silent_until=self.budget.silent_until,
+            throttles=self.budget.throttles,
+            breakers=tuple(
+                OpenBreaker(each.scope, key, each.fault, each.opened_at)
+                for key, each in self._gates.breakers.items()
+            ),
         )
 
     # --- what outlives the process -------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush, heapreplace
 from math import inf
 
@@ -34,6 +35,16 @@ class Roster:
     def __iter__(self) -> Iterator[Hold]:
         """The held ones."""
         return iter(self._holds.values())
+
+    @property
+    def held(self) -> Iterable[Target]:
+        """Who is held, in no order that means anything."""
+        return self._holds.keys()
+
+    @property
+    def refused(self) -> AbstractSet[Target]:
+        """Whom the quota cannot hold."""
+        return self._refused
 
     def get(self, target: Target) -> Hold | None:
         """The hold of a target, where it is held."""

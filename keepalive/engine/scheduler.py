@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
@@ -79,6 +79,24 @@ class Scheduler:
     def in_flight(self) -> int:
         """Attempts that are unanswered: beats that do not wait for an order."""
         return len(self._beats) - len(self._waiting)
+
+    @property
+    def groups(self) -> Mapping[str, RateGroup]:
+        """Every rate group that was ever planned; one that is gone holds nobody and rests."""
+        return self._groups
+
+    @property
+    def draining(self) -> bool:
+        """Whether the last heartbeats are on their way."""
+        return self._draining_since is not None
+
+    def group_of(self, target: Target) -> RateGroup | None:
+        """The rate group that a target belongs to; None where the plan does not name it."""
+        return self._group_of.get(target)
+
+    def overdue(self, now: float) -> float:
+        """Seconds by which the dispatcher is late; 0 while it is on time."""
+        return max(0.0, now - self._earliest())
 
     def tell(self, event: Event) -> None:
         """Count an event and pass it on to the sink."""
@@ -159,6 +177,24 @@ class Scheduler:
             self._schedule(group, now)
         self._wake.set()
 
+    def lend(self, name: str) -> float:
+        """Charge one call that another process sends now to the rate group `name`.
+
+        Returns:
+            0 when it may leave; else the seconds after which to ask again, and nothing is charged.
+
+        Raises:
+            KeyError: There is no such group.
+        """
+        now, group = self._clock.now(), self._groups[name]
+        ready_at = max(self._address.ready_at(now), now)
+        if ready_at <= now and (ready_at := group.lend(now)) <= now:
+            self._address.charge(now)
+            if self._journal:
+                self._journal.charge(group, now)
+            return 0.0
+        return ready_at - now
+
     # --- the loop ------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -190,9 +226,7 @@ class Scheduler:
 
     def _next_wake(self, now: float) -> float | None:
         """When to look again; None when a drain is over."""
-        while self._agenda and self._agenda[0][0] != self._wake_at.get(self._agenda[0][2]):
-            heappop(self._agenda)
-        until = self._agenda[0][0] if self._agenda else inf
+        until = self._earliest()
         if self._draining_since is not None:
             end = self._draining_since + DRAIN_SECONDS
             leaves_at = min((group.next_departure(now) for group in self._groups.values()), default=inf)
@@ -200,6 +234,12 @@ class Scheduler:
                 return None
             until = min(until, end)
         return max(until, now + SHORTEST_SLEEP)
+
+    def _earliest(self) -> float:
+        """The first moment of the agenda; infinite for none."""
+        while self._agenda and self._agenda[0][0] != self._wake_at.get(self._agenda[0][2]):
+            heappop(self._agenda)
+        return self._agenda[0][0] if self._agenda else inf
 
     def _dispatch(self, now: float) -> None:
         while self._agenda and self._agenda[0][0] <= now:
