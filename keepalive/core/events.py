@@ -210,6 +210,28 @@ class CredentialDenied(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialVerified(Event):
+    """Cloudflare says that a token is active; `expires_on` is None where it does not end."""
+
+    name: ClassVar[str] = "credential.verified"
+    _level: ClassVar[Level] = Level.DEBUG
+    credential: str
+    expires_on: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialExpiring(Event):
+    """A token ends soon, at `expires_on`; `ends_in` is in seconds."""
+
+    name: ClassVar[str] = "credential.expiring"
+    _level: ClassVar[Level] = Level.WARNING
+    credential: str
+    expires_on: float
+    ends_in: float
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendDetected(Event):
     """The machine slept; connections are dropped and everything is renewed by deadline. Seconds."""
 

@@ -17,7 +17,7 @@ Line = dict[str, Value]
 WallAt = Callable[[float], float]
 """Turns a moment of the engine's clock into seconds since 1970."""
 
-MOMENTS = frozenset({"eligible_until", "until", "next_probe_at"})
+MOMENTS = frozenset({"eligible_until", "until", "next_probe_at", "expires_on"})
 """Keys whose values are moments."""
 
 _MILLISECONDS = frozenset({"latency", "lateness"})
@@ -28,10 +28,12 @@ _SECONDS = frozenset(
         "nominal",
         "retry_after",
         "open_for",
+        "ends_in",
         "lasted",
         "suspended",
         "failed_for",
         "lapsed_for",
+        "ttl",
     }
 )
 

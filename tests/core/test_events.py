@@ -23,6 +23,7 @@ DOCUMENTED = {
     "breaker.opened",
     "breaker.closed",
     "credential.denied",
+    "credential.expiring",
     "suspend.detected",
     "eligibility.summary",
 }

@@ -35,6 +35,8 @@ KEYS = {
     "breaker.opened": ["rate_group", "scope", "credential", "account_id", *OF_DENIAL],
     "breaker.closed": ["rate_group", "scope", "open_for_seconds"],
     "credential.denied": ["credential", *OF_DENIAL, "next_probe_at"],
+    "credential.verified": ["credential", "expires_on"],
+    "credential.expiring": ["credential", "expires_on", "ends_in_seconds", "hint"],
     "suspend.detected": ["suspended_seconds"],
     "loop.stalled": ["lasted_seconds"],
     "state.restored": ["rate_group", "renewals", "calls", "denied"],
