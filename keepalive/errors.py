@@ -86,3 +86,45 @@ class StoreError(KeepaliveError):
 
 class StoreLockedError(StoreError):
     """Another daemon keeps its state there: two of them would spend one quota twice."""
+
+
+class TargetError(KeepaliveError):
+    """What should name a target names none, or it is not clear which."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, found: str, hint: str) -> None:
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{found}; {hint}")
+
+
+class LeaseError(KeepaliveError):
+    """A lease is not granted, and nothing has changed; `crowded` where the quota has no room for it."""
+
+    def __init__(self, found: str, hint: str, *, crowded: bool = False) -> None:
+        self.found = found
+        self.hint = hint
+        self.crowded = crowded
+        super().__init__(f"{found}; {hint}")
+
+
+class DaemonUnreachableError(KeepaliveError):
+    """No daemon answers."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, found: str, hint: str) -> None:
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{found}; {hint}")
+
+
+class DaemonRefusedError(KeepaliveError):
+    """A daemon answered that it will not; `status` is the HTTP status of what it said."""
+
+    def __init__(self, status: int, found: str, hint: str) -> None:
+        self.status = status
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{found}; {hint}" if hint else found)

@@ -1,9 +1,10 @@
-"""A reload: puts another configuration, or a rotated secret, in force while the daemon runs."""
+"""A reload: puts another configuration, a rotated secret or leased targets in force while the daemon runs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from keepalive.cloudflare.auth import Credential
@@ -49,6 +50,8 @@ class Reload:
             tell: Gets what became of it.
         """
         self._configuration = configuration
+        self._targets = _targets(configuration.plan)
+        self._leased: tuple[Target, ...] = ()
         self._started_with = _fixed(configuration)
         self._credentials = configuration.credentials
         self._seen = dict(configuration.secret_files)
@@ -59,6 +62,24 @@ class Reload:
         self._clock = clock
         self._tell = tell
 
+    @property
+    def configuration(self) -> Configuration:
+        """What is in force."""
+        return self._configuration
+
+    @property
+    def targets(self) -> AbstractSet[Target]:
+        """The targets that the configuration names, whoever leases others."""
+        return self._targets
+
+    async def hold_too(self, leased: tuple[Target, ...]) -> None:
+        """Hold these behind the configuration's own from now on, and none that was leased before."""
+        async with self._turn:
+            self._leased = leased
+            plan = self._configuration.plan_with(leased)
+            await self._scheduler.prepare(plan)
+            self._scheduler.apply(plan)
+
     async def again(self) -> ConfigReloaded | ConfigRejected:
         """Read the configuration again and put it in force.
 
@@ -67,8 +88,9 @@ class Reload:
         async with self._turn:
             try:
                 fresh = await asyncio.to_thread(self._load)
-                await self._scheduler.prepare(fresh.plan)
-                event: ConfigReloaded | ConfigRejected = self._put(fresh)
+                plan = fresh.plan_with(self._leased)
+                await self._scheduler.prepare(plan)
+                event: ConfigReloaded | ConfigRejected = self._put(fresh, plan)
             except Exception as error:  # noqa: BLE001 - a file that trips our reader must not stop the daemon
                 event = self._rejected(error)
             self._tell(event)
@@ -100,15 +122,14 @@ class Reload:
                 return
             self._seen = keyring.files
             if changed := self._changed(keyring.credentials):
-                targets = len(_targets(self._configuration.plan))
-                now = self._clock.now()
+                targets, now = len(self._targets), self._clock.now()
                 self._tell(ConfigReloaded(at=now, targets=targets, added=0, removed=0, credentials=changed))
 
-    def _put(self, fresh: Configuration) -> ConfigReloaded:
-        old, new = _targets(self._configuration.plan), _targets(fresh.plan)
+    def _put(self, fresh: Configuration, plan: Plan) -> ConfigReloaded:
+        old, new = self._targets, _targets(fresh.plan)
         self._client.replace_credentials(fresh.credentials)
-        self._scheduler.apply(fresh.plan)
-        self._configuration, self._seen = fresh, dict(fresh.secret_files)
+        self._scheduler.apply(plan)
+        self._configuration, self._targets, self._seen = fresh, new, dict(fresh.secret_files)
         fixed = _fixed(fresh)
         return ConfigReloaded(
             at=self._clock.now(),

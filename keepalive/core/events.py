@@ -314,6 +314,25 @@ class ConfigRejected(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseGranted(Event):
+    """Somebody asked at run time to hold `targets` targets for `ttl` seconds; a mere renewal is not told."""
+
+    name: ClassVar[str] = "lease.granted"
+    lease: str
+    targets: int
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseEnded(Event):
+    """A lease is over: `cause` is `released` or `expired`."""
+
+    name: ClassVar[str] = "lease.ended"
+    lease: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilitySummary(Event):
     """Counts per state, and the share of target-seconds that were eligible since the start (0 to 1)."""
 

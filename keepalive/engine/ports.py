@@ -37,6 +37,8 @@ class Clock(Protocol):
     async def wait(self, wake: asyncio.Event, until: float) -> float:
         """Wait for `wake` or for the moment `until` (infinity is allowed), whichever is first.
 
+        One waiter for each clock: a suspend is told to who waits first.
+
         Returns:
             Seconds that the machine was suspended meanwhile; 0 where it was not.
         """

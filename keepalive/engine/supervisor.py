@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -27,13 +27,32 @@ class Reload(Protocol):
         ...
 
 
+Errand = Callable[[], Coroutine[None, None, None]]
+"""Something to do beside the heartbeats, until cancelled. Its faults are its own: raising is a bug."""
+
+
 class Supervisor:
     """Runs a scheduler until it is told to stop; the first time it drains, the second it ends at once."""
 
-    def __init__(self, scheduler: Scheduler, clock: Clock, reload: Reload | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        clock: Clock,
+        reload: Reload | None = None,
+        errands: Mapping[str, Errand] | None = None,
+    ) -> None:
+        """Wire it up.
+
+        Args:
+            scheduler: Beats.
+            clock: Tells the time.
+            reload: What SIGHUP asks for.
+            errands: What else runs while the scheduler does, by the name of its task.
+        """
         self._scheduler = scheduler
         self._clock = clock
         self._reload = reload
+        self._errands = dict(errands or {})
         self._hung_up = asyncio.Event()
         self._stops = 0
         self._main: asyncio.Task[object] | None = None
@@ -50,6 +69,7 @@ class Supervisor:
             if self._reload:
                 errands.append(tasks.create_task(self._reload.watch(), name="secrets"))
                 errands.append(tasks.create_task(self._reload_for_ever(self._reload), name="reload"))
+            errands.extend(tasks.create_task(run(), name=name) for name, run in self._errands.items())
             await self._scheduler.run()
             for errand in errands:
                 errand.cancel()

@@ -16,6 +16,7 @@ from tests.support.virtual import FakeClient, LoopClock, MemoryStore, Recorder, 
 pytestmark = pytest.mark.looptime
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
+PLAN = {"default": GroupPlan("default", (Target("prod", ACCOUNT, "api"),))}
 
 
 def targets(count: int, credential: str = "prod") -> tuple[Target, ...]:
@@ -624,3 +625,44 @@ async def test_a_plan_that_comes_in_a_drain_begins_nothing() -> None:
     await running
 
     assert {sent.target.credential for sent in bench.client.sent} == {"prod"}
+
+
+async def test_what_is_lent_is_charged_and_kept_for_the_next_process() -> None:
+    store = MemoryStore()
+    scheduler = Scheduler(FakeClient(), LoopClock(), Recorder(), chance=lambda: 0.5, store=store)
+    await scheduler.prepare(PLAN)
+    scheduler.apply(PLAN)
+    (name,) = PLAN
+    spent = scheduler.groups[name].standing(0).spent
+
+    assert scheduler.lend(name) == 0.0
+    assert scheduler.groups[name].standing(0).spent == spent + 1
+    calls = store.reopen(1.0).begin(PLAN[name], 1.0).calls
+    assert sum(count for _, count in calls) == 1
+    with pytest.raises(KeyError):
+        scheduler.lend("nobody")
+
+
+async def test_the_address_as_a_whole_lends_no_faster_than_its_pace() -> None:
+    client, clock = FakeClient(), LoopClock()
+    scheduler = Scheduler(client, clock, Recorder(), chance=lambda: 0.5, max_requests_per_second=10)
+    scheduler.apply(PLAN)
+    (name,) = PLAN
+    waits = [scheduler.lend(name) for _ in range(3)]
+    assert waits[0] == 0.0
+    assert max(waits) > 0.05
+
+
+async def test_a_dispatcher_that_does_not_come_to_its_work_is_overdue() -> None:
+    scheduler = Scheduler(FakeClient(), LoopClock(), Recorder(), chance=lambda: 0.5)
+    assert scheduler.overdue(100) == 0
+    scheduler.apply(PLAN)
+    assert scheduler.overdue(100) == 100
+    task = asyncio.create_task(scheduler.run())
+    await asyncio.sleep(1)
+    now = asyncio.get_running_loop().time()
+    assert scheduler.overdue(now) == 0
+    assert scheduler.overdue(now + 30) > 14
+    scheduler.drain("test")
+    assert scheduler.draining
+    await task

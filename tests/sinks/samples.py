@@ -21,6 +21,8 @@ from keepalive.core.events import (
     GroupStretched,
     GroupThrottled,
     HeartbeatAccepted,
+    LeaseEnded,
+    LeaseGranted,
     LoopStalled,
     StateFailed,
     StateRecovered,
@@ -115,5 +117,7 @@ EVENTS: tuple[Event, ...] = (
         at=0, targets=2, added=1, removed=0, credentials=("prod",), restart_needed=("state.path",)
     ),
     ConfigRejected(at=0, faults=("keepalive.toml:1: unknown key",)),
+    LeaseGranted(at=0, lease="tail", targets=2, ttl=600.0),
+    LeaseEnded(at=0, lease="tail", cause="expired"),
     summary(),
 )

@@ -1,0 +1,197 @@
+"""Leases: who is held, for how long, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from keepalive.cloudflare.client import CloudflareClient
+from keepalive.config import Configuration
+from keepalive.core.target import Target
+from keepalive.engine.scheduler import Scheduler
+from keepalive.errors import LeaseError, TargetError
+from keepalive.leases import LONGEST_TTL, MOST_TARGETS, Leases
+from keepalive.reload import Reload
+from tests.support.configured import ACCOUNT_ID, TARGETS, Folder
+from tests.support.virtual import FakeClient, LoopClock, Recorder
+
+pytestmark = pytest.mark.looptime
+
+CONFIG = (
+    """
+[credentials.prod]
+api_token = "token-of-prod"
+"""
+    + TARGETS
+)
+OTHER = """
+[credentials.other]
+api_token = "token-of-other"
+rate_group = "other"
+"""
+CROWDED = (
+    CONFIG
+    + """
+[rate_groups.default]
+requests = 60
+"""
+)
+
+API = Target("prod", ACCOUNT_ID, "api")
+CRON = Target("prod", ACCOUNT_ID, "cron")
+
+
+class Daemon:
+    """A scheduler with a fake client, and what is leased of it."""
+
+    def __init__(self, folder: Folder, text: str) -> None:
+        self.folder, self.text = folder, text
+        self.told, self.fake, self.clock = Recorder(), FakeClient(), LoopClock()
+        configuration = self.read()
+        self.scheduler = Scheduler(self.fake, self.clock, self.told, chance=lambda: 0.5)
+        self.scheduler.apply(configuration.plan)
+        self.reload = Reload(
+            configuration,
+            self.read,
+            scheduler=self.scheduler,
+            client=CloudflareClient(configuration.credentials, base_url="http://127.0.0.1:1"),
+            clock=self.clock,
+            tell=self.told,
+        )
+        self.leases = Leases(self.reload, LoopClock(), self.told)
+
+    def read(self) -> Configuration:
+        return self.folder.read(self.text)
+
+    def names(self) -> list[str]:
+        """What was told of leases, in order."""
+        return [event.name for event in self.told.events if event.name.startswith("lease.")]
+
+
+@asynccontextmanager
+async def running(path: Path, text: str = CONFIG) -> AsyncIterator[Daemon]:
+    daemon = Daemon(Folder(path), text)
+    tasks = [asyncio.create_task(daemon.scheduler.run()), asyncio.create_task(daemon.leases.run())]
+    await asyncio.sleep(1)
+    yield daemon
+    daemon.scheduler.drain("test")
+    await tasks[0]
+    tasks[1].cancel()
+
+
+async def test_a_leased_target_beats_at_once_and_for_as_long_as_its_lease(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        assert await daemon.leases.put("tail", ("cron",), None, 60)
+        await asyncio.sleep(59)
+        held = daemon.fake.times(CRON)
+        await asyncio.sleep(60)
+
+    assert held[0] == pytest.approx(1, abs=0.1)
+    assert len(held) >= 4
+    assert daemon.fake.times(CRON) == held
+    assert len(daemon.fake.times(API)) >= 8
+    assert daemon.names() == ["lease.granted", "lease.ended"]
+
+
+async def test_a_renewal_moves_the_end_and_nothing_else(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("tail", ("cron",), None, 20)
+        await asyncio.sleep(10)
+        due_in = daemon.scheduler.due_in(CRON)
+        assert not await daemon.leases.put("tail", (f"{ACCOUNT_ID}/cron",), "prod", 100)
+
+        assert daemon.scheduler.due_in(CRON) == due_in
+        assert [lease.ends_at for lease in daemon.leases] == [pytest.approx(111, abs=0.1)]
+        await asyncio.sleep(90)
+        assert daemon.leases.holders(CRON) == ("tail",)
+    assert daemon.names() == ["lease.granted"]
+
+
+async def test_what_is_released_is_held_no_more_unless_somebody_else_wants_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("one", ("cron", "api"), None, 600)
+        await daemon.leases.put("two", ("cron",), None, 600)
+
+        assert await daemon.leases.release("one")
+        assert daemon.scheduler.group_of(CRON) is not None
+        assert await daemon.leases.release("two")
+        assert daemon.scheduler.group_of(CRON) is None
+        assert daemon.scheduler.group_of(API) is not None, "the configuration names it too"
+        assert not await daemon.leases.release("two")
+
+
+async def test_only_what_the_configuration_does_not_name_is_a_guest(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("one", ("api", "cron"), None, 600)
+        assert daemon.leases.targets == (API, CRON)
+        assert daemon.leases.guests == (CRON,)
+
+
+async def test_a_lease_outlives_a_reload(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("tail", ("cron",), None, 600)
+        daemon.text = CONFIG.replace('["api", "web"]', '["api"]') + OTHER
+        event = await daemon.reload.again()
+
+        assert event.name == "config.reloaded"
+        assert daemon.scheduler.group_of(CRON) is not None
+        assert daemon.scheduler.group_of(Target("prod", ACCOUNT_ID, "web")) is None
+
+
+async def test_a_lease_of_a_credential_that_is_gone_rests_until_it_is_back(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG + OTHER) as daemon:
+        await daemon.leases.put("tail", (f"{ACCOUNT_ID}/cron",), "other", 600)
+        leased = Target("other", ACCOUNT_ID, "cron")
+        assert daemon.scheduler.group_of(leased) is daemon.scheduler.groups["other"]
+
+        daemon.text = CONFIG
+        await daemon.reload.again()
+        assert daemon.scheduler.group_of(leased) is None
+        daemon.text = CONFIG + OTHER
+        await daemon.reload.again()
+        assert daemon.scheduler.group_of(leased) is not None
+
+
+async def test_what_the_quota_cannot_hold_is_refused_with_the_reason_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, CROWDED) as daemon:
+        await daemon.leases.put("tail", ("cron",), None, 600)
+        with pytest.raises(LeaseError, match="rate group default holds 3 targets") as raised:
+            await daemon.leases.put("more", ("mail",), None, 600)
+
+        assert raised.value.crowded
+        assert [lease.name for lease in daemon.leases] == ["tail"]
+        assert not daemon.told.named("target.refused")
+
+
+@pytest.mark.parametrize(
+    ("name", "references", "ttl", "said"),
+    [
+        ("no/name", ("api",), 60, "is no name for a lease"),
+        ("x" * 129, ("api",), 60, "is no name for a lease"),
+        ("tail", (), 60, "no target"),
+        ("tail", ("api",) * (MOST_TARGETS + 1), 60, "1,001 targets"),
+        ("tail", ("api",), 0.5, "for 0.5 seconds"),
+        ("tail", ("api",), LONGEST_TTL + 1, "write 1 to 86,400 seconds"),
+        ("tail", ("api",), float("nan"), "for nan seconds"),
+    ],
+)
+async def test_what_cannot_be_granted_is_told(
+    tmp_path: Path, name: str, references: tuple[str, ...], ttl: float, said: str
+) -> None:
+    daemon = Daemon(Folder(tmp_path), CONFIG)
+    with pytest.raises(LeaseError, match=said):
+        await daemon.leases.put(name, references, None, ttl)
+    assert not list(daemon.leases)
+
+
+async def test_a_reference_that_names_no_target_is_told(tmp_path: Path) -> None:
+    daemon = Daemon(Folder(tmp_path), CONFIG)
+    with pytest.raises(TargetError, match="no credential"):
+        await daemon.leases.put("tail", ("api",), "staging", 60)
+    assert not list(daemon.leases)
