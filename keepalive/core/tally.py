@@ -12,10 +12,13 @@ from keepalive.core.events import (
 )
 
 
-class _TargetSeconds:
+class TargetSeconds:
     """Sums up how long targets were in a set: each adds to it from its entry until it leaves.
 
     Exact also where an entry or an exit is told later than it happened: only the moments count.
+
+    Attributes:
+        inside: How many are in it.
     """
 
     __slots__ = ("_offset", "inside")
@@ -25,14 +28,17 @@ class _TargetSeconds:
         self._offset = 0.0
 
     def enter(self, at: float) -> None:
+        """One came in."""
         self.inside += 1
         self._offset -= at
 
     def leave(self, at: float) -> None:
+        """One that was in it left."""
         self.inside -= 1
         self._offset += at
 
     def at(self, now: float) -> float:
+        """All their seconds until `now`. Less than before, where an exit is told late."""
         return self.inside * now + self._offset
 
 
@@ -45,8 +51,8 @@ class Tally:
         self.counts = dict.fromkeys(Eligibility, 0)
         self.heartbeats = 0
         self.attempts = 0
-        self._eligible = _TargetSeconds()
-        self._known = _TargetSeconds()
+        self._eligible = TargetSeconds()
+        self._known = TargetSeconds()
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
