@@ -16,18 +16,19 @@ from keepalive.engine.scheduler import Scheduler
 from keepalive.errors import LeaseError, TargetError
 from keepalive.leases import LONGEST_TTL, MOST_TARGETS, Leases
 from keepalive.reload import Reload
-from tests.support.configured import ACCOUNT_ID, TARGETS, Folder
+from tests.support.configured import ACCOUNT_ID, Folder
 from tests.support.virtual import FakeClient, LoopClock, Recorder
 
 pytestmark = pytest.mark.looptime
 
-CONFIG = (
-    """
+CONFIG = f"""
 [credentials.prod]
 api_token = "token-of-prod"
+[[targets]]
+credential = "prod"
+account_id = "{ACCOUNT_ID}"
+scripts = ["api", "web"]
 """
-    + TARGETS
-)
 OTHER = """
 [credentials.other]
 api_token = "token-of-other"
