@@ -88,6 +88,26 @@ class StoreLockedError(StoreError):
     """Another daemon keeps its state there: two of them would spend one quota twice."""
 
 
+class ControlError(KeepaliveError):
+    """The daemon cannot be asked at a path or a port; its heartbeats go on."""
+
+    def __init__(self, address: str, found: str, hint: str) -> None:
+        self.address = address
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{address} {found}; {hint}")
+
+
+class RequestError(KeepaliveError):
+    """What the daemon is asked cannot be answered; `status` is that of the HTTP reply."""
+
+    def __init__(self, status: int, found: str, hint: str) -> None:
+        self.status = status
+        self.found = found
+        self.hint = hint
+        super().__init__(f"{found}; {hint}")
+
+
 class TargetError(KeepaliveError):
     """What should name a target names none, or it is not clear which."""
 

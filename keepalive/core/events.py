@@ -280,6 +280,25 @@ class StateRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControlOpened(Event):
+    """The daemon answers at `address`: a socket's path, or an address and a port."""
+
+    name: ClassVar[str] = "control.opened"
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlFailed(Event):
+    """The daemon cannot be asked at `address`; heartbeats go on, and it is tried again."""
+
+    name: ClassVar[str] = "control.failed"
+    _level: ClassVar[Level] = Level.ERROR
+    address: str
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigReloaded(Event):
     """Another configuration is in force.
 

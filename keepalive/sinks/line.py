@@ -45,7 +45,7 @@ def line_of(event: Event, wall_at: WallAt) -> Line:
     are present, but an event's own `cause` stays. A duration carries its unit in the key; a moment is UTC.
     """
     line: Line = {
-        "timestamp": _moment(event.at, wall_at),
+        "timestamp": moment(event.at, wall_at),
         "level": event.level.value,
         "event": event.name,
     }
@@ -76,7 +76,7 @@ def _pairs(name: str, value: object, wall_at: WallAt) -> Iterator[tuple[str, Val
         case None if name in ("fault", "lapsed_for"):
             return
         case float() | int() if name in MOMENTS:
-            yield name, _moment(value, wall_at)
+            yield name, moment(value, wall_at)
         case float() | int() if name in _MILLISECONDS:
             yield f"{name}_ms", _number(value * 1000, 1)
         case float() | int() | None if name in _SECONDS:
@@ -106,7 +106,7 @@ def _number(value: float, digits: int) -> float | None:
     return round(value, digits) if isfinite(value) else None
 
 
-def _moment(at: float, wall_at: WallAt) -> str | None:
+def moment(at: float, wall_at: WallAt) -> str | None:
     """ISO 8601 in UTC with milliseconds, or None for never."""
     if not isfinite(at):
         return None

@@ -9,6 +9,8 @@ from keepalive.core.events import (
     BreakerOpened,
     ConfigRejected,
     ConfigReloaded,
+    ControlFailed,
+    ControlOpened,
     CredentialDenied,
     CredentialExpiring,
     CredentialVerified,
@@ -113,6 +115,8 @@ EVENTS: tuple[Event, ...] = (
     StateRestored(at=0, rate_group="default", renewals=42, calls=840, denied=0),
     StateFailed(at=0, path="state.db", cause="cannot be written: no space left on device", hint="make room"),
     StateRecovered(at=0, failed_for=10.0),
+    ControlOpened(at=0, address="127.0.0.1:9786"),
+    ControlFailed(at=0, address="127.0.0.1:9786", cause="cannot be listened on: in use", hint="use another"),
     ConfigReloaded(
         at=0, targets=2, added=1, removed=0, credentials=("prod",), restart_needed=("state.path",)
     ),

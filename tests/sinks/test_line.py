@@ -44,6 +44,8 @@ KEYS = {
     "state.recovered": ["failed_for_seconds"],
     "config.reloaded": ["targets", "added", "removed", "credentials", "restart_needed"],
     "config.rejected": ["faults"],
+    "control.opened": ["address"],
+    "control.failed": ["address", "cause", "hint"],
     "lease.granted": ["lease", "targets", "ttl_seconds"],
     "lease.ended": ["lease", "cause"],
     "eligibility.summary": [
