@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import floor, inf
+
+_LONG_AGO = -(10**12)
+"""A slot before all moments: those of an earlier boot are below zero on the clock of this one."""
 
 
 class Ledger:
@@ -19,11 +22,11 @@ class Ledger:
         self.period = period
         self._slot = period / slots
         self._counts = [0] * (slots + 1)
-        self._head = 0
+        self._head = _LONG_AGO
         self._total = 0
 
     def _advance(self, now: float) -> None:
-        index = int(now / self._slot)
+        index = floor(now / self._slot)
         if index <= self._head:
             return
         size = len(self._counts)
@@ -62,7 +65,7 @@ class Ledger:
         size = len(self._counts)
         return tuple(
             ((index + 0.999) * self._slot, self._counts[index % size])
-            for index in range(max(0, self._head - size + 1), self._head + 1)
+            for index in range(self._head - size + 1, self._head + 1)
             if self._counts[index % size]
         )
 

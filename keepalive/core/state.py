@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from keepalive.core.outcome import Fault
-from keepalive.core.stamp import Stamp
+from keepalive.core.stamp import Stamp, carried
 from keepalive.core.target import Key, Target
 
 
@@ -51,16 +51,16 @@ class GroupState:
             now: The moment, in the boot that goes on with it.
 
         Returns:
-            Itself within one boot. After another boot nobody knows how long the machine was off: every call
-            counts as sent now, a silence lasts as long as was left of it, and no renewal is believed.
+            Itself within one boot. After another boot nobody knows how long the machine was off: as if it
+            had been no time, calls keep their age and a silence lasts as long as was left of it; but no
+            renewal is believed.
         """
         at_least, at_most = now.elapsed(saved)
         if at_least == at_most:
             return self
         shift = now.at - saved.at
-        calls = sum(count for _, count in self.calls)
         return GroupState(
-            calls=((now.at, calls),) if calls else (),
+            calls=tuple((carried(at, saved.at, now.at), count) for at, count in self.calls),
             silent_until=self.silent_until + shift,
             throttles=self.throttles,
             refusals=tuple(

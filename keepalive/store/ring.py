@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from keepalive.core.stamp import carried
 from keepalive.errors import StoreError
 
 _MAGIC = b"keepring"
@@ -21,7 +22,13 @@ _HEADER = struct.Struct("=8sII48s")
 _STAMP = struct.Struct("=d")
 
 _LONGEST_UPTIME = 1e10
-"""Seconds since boot that no machine reaches: a later stamp is damage."""
+"""Seconds since boot that no machine reaches: a stamp beyond them, or so long before a boot, is damage."""
+
+_NO_STAMP = 0.0
+"""What a slot holds that was never written to."""
+
+_AT_BOOT = 1e-9
+"""Where a call is put that would be taken for no stamp."""
 
 
 class Ring:
@@ -33,7 +40,7 @@ class Ring:
     a quota that was lowered for a moment must not forget what was sent under the old one.
 
     Attributes:
-        calls: When the calls left that still count, oldest first; those of an earlier boot as sent now.
+        calls: When the calls left that still count, oldest first; those of an earlier boot as `carried`.
         fault: Why the last flush failed, or None.
     """
 
@@ -55,9 +62,10 @@ class Ring:
         try:
             found = _read(path, boot_id)
             ours = bool(boot_id) and found.boot_id == boot_id and max(found.stamps, default=0.0) <= now
-            known = sorted(stamp for stamp in found.stamps if stamp)
-            since = (now if ours or not known else known[-1]) - period
-            self.calls = tuple(stamp if ours else now for stamp in known if stamp > since)
+            known = sorted(stamp for stamp in found.stamps if stamp != _NO_STAMP)
+            newest = now if ours or not known else known[-1]
+            counting = tuple(stamp for stamp in known if stamp > newest - period)
+            self.calls = counting if ours else tuple(carried(at, newest, now) or _AT_BOOT for at in counting)
             stamps = found.stamps
             if not ours or len(stamps) < capacity:
                 stamps = _write(path, max(capacity, len(stamps)), boot_id, known if ours else self.calls)
@@ -125,9 +133,10 @@ def _read(path: Path, boot_id: str) -> _Found:
         boot.rstrip(b"\0").decode(errors="replace"),
         tuple(memoryview(data)[_HEADER.size :].cast("d").tolist()),
     )
-    if not all(0.0 <= stamp < _LONGEST_UPTIME for stamp in found.stamps):
+    if not all(-_LONGEST_UPTIME < stamp < _LONGEST_UPTIME for stamp in found.stamps):
         raise _unreadable(path, "is damaged: it holds moments that cannot be")
-    steps_back = sum(left > right for left, right in pairwise((*found.stamps, *found.stamps[:1])))
+    written = [stamp for stamp in found.stamps if stamp != _NO_STAMP]
+    steps_back = sum(left > right for left, right in pairwise((*written, *written[:1])))
     if boot_id and boot_id == found.boot_id and steps_back > 1:  # a power cut can mix pages, but ends a boot
         raise _unreadable(path, "is damaged: its moments are in no order")
     return found
@@ -142,7 +151,7 @@ def _unreadable(path: Path, found: str) -> StoreError:
 def _write(path: Path, capacity: int, boot_id: str, moments: Sequence[float]) -> tuple[float, ...]:
     """Put a whole new file in its place, once it is on the disk: no power cut leaves half a one."""
     fresh = path.with_name(f"{path.name}.new")
-    stamps = (*moments, *(0.0,) * (capacity - len(moments)))
+    stamps = (*moments, *(_NO_STAMP,) * (capacity - len(moments)))
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(_HEADER.pack(_MAGIC, _VERSION, capacity, boot_id.encode()))

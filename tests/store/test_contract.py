@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keepalive.core.ledger import Ledger
+from keepalive.core.stamp import UNWRITTEN
 from keepalive.core.state import GroupState
 from tests.store.shelves import API, WEB, WHOLE, MemoryShelf, Shelf, SqliteShelf, plan, refused, save
 
@@ -117,17 +118,17 @@ def test_a_call_counts_for_a_period_and_no_longer(shelf: Shelf) -> None:
 # --- another boot ------------------------------------------------------------------------------
 
 
-def test_after_another_boot_calls_count_as_sent_now_and_no_renewal_is_believed(shelf: Shelf) -> None:
+def test_after_another_boot_calls_keep_their_age_and_no_renewal_is_believed(shelf: Shelf) -> None:
     store = shelf.open(1000)
-    store.begin(plan(), 1000)
-    for at in (900.0, 1001.0, 1002.0):  # the first one was no longer counted when the last one left
+    store.begin(plan(period=300), 1000)
+    for at in (600.0, 762.0, 1001.0, 1002.0):  # the first one was no longer counted when the last one left
         store.charge("default", at)
     save(store, GroupState(renewed=((API, 1001.0),), refusals=(refused(opened_at=990.0),)), 1003)
 
-    known = shelf.open(20, "two").begin(plan(), 20)
+    known = shelf.open(20, "two").begin(plan(period=300), 20)
 
     assert known.renewed == ()
-    assert moments(known) == [20.0, 20.0]
+    assert moments(known) == [20.0 - 240.0 + UNWRITTEN, 20.0, 20.0]
     [refusal] = known.refusals
     assert (refusal.key, refusal.fault) == (refused().key, refused().fault)
     assert refusal.opened_at == pytest.approx(20 - 13)

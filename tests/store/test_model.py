@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from keepalive.core.ledger import Ledger
 from keepalive.core.plan import Quota
+from keepalive.core.stamp import UNWRITTEN
 from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 from tests.store.shelves import API, WEB, WHOLE, MemoryShelf, Shelf, SqliteShelf, plan, refused, save
@@ -51,7 +52,8 @@ class Known:
 
     def reboot(self, now: float) -> None:
         shift = now - self.as_of
-        self.calls = [now] * len(self.counting(self.calls[-1])) if self.calls else []
+        newest = self.calls[-1] if self.calls else now
+        self.calls = [min(now, now - (newest - at) + UNWRITTEN) for at in self.counting(newest)]
         self.held = min(self.held, len(self.calls))
         self.renewed = {}
         self.silent_until += shift

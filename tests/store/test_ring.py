@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keepalive.core.stamp import UNWRITTEN
 from keepalive.errors import StoreError
 from keepalive.store.ring import Ring, _behind_newest
 
 HEADER = 64
 
 
-def ring(path: Path, capacity: int = 4, boot_id: str = "one", now: float = 1000.0) -> Ring:
-    return Ring(path, capacity, boot_id, now=now, period=60.0)
+def ring(
+    path: Path, capacity: int = 4, boot_id: str = "one", now: float = 1000.0, period: float = 60.0
+) -> Ring:
+    return Ring(path, capacity, boot_id, now=now, period=period)
 
 
 @pytest.fixture
@@ -106,6 +109,17 @@ def test_after_a_power_cut_old_and_new_pages_may_be_mixed_and_what_counts_is_kep
     assert ring(path, boot_id="two", now=20.0).calls == (20.0, 20.0)
 
 
+def test_calls_of_an_earlier_boot_stay_in_order_below_zero_and_the_next_goes_behind_them(path: Path) -> None:
+    put(path, 600.0, 762.0, 1001.0, 0.0)
+
+    again = ring(path, boot_id="two", now=20.0, period=300.0)
+    assert again.calls == (20.0 - 239.0 + UNWRITTEN, 20.0)
+    again.charge(21.0)
+    again.close()
+
+    assert ring(path, boot_id="two", now=22.0, period=300.0).calls == (-184.0, 20.0, 21.0)
+
+
 def test_one_that_was_never_written_to_is_gone_on_with_in_any_boot(tmp_path: Path) -> None:
     ring(tmp_path / "default").close()
 
@@ -150,7 +164,7 @@ def restamp(*moments: float) -> Callable[[Path], object]:
         (resize(8), "has not the size that it names"),
         (restamp(995.0, nan, 993.0, 994.0), "holds moments that cannot be"),
         (restamp(995.0, inf, 993.0, 994.0), "holds moments that cannot be"),
-        (restamp(995.0, -1.0, 993.0, 994.0), "holds moments that cannot be"),
+        (restamp(995.0, -1e12, 993.0, 994.0), "holds moments that cannot be"),
         (restamp(995.0, 1e12, 993.0, 994.0), "holds moments that cannot be"),
         (restamp(995.0, 991.0, 993.0, 992.0), "its moments are in no order"),
         (restamp(995.0, 4000.0, 3999.0, 994.0), "its moments are in no order"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from keepalive.core.events import Event
 from keepalive.core.outcome import Accepted, Fault, Outcome, Transient
 from keepalive.core.plan import GroupPlan
-from keepalive.core.stamp import Stamp
+from keepalive.core.stamp import Stamp, carried
 from keepalive.core.state import GroupState
 from keepalive.core.target import Target
 from keepalive.engine.clock import wait
@@ -145,7 +145,9 @@ class MemoryStore:
         calls, ours = self._calls.setdefault(plan.name, []), Stamp(self._boot_id, now)
         at_least, at_most = ours.elapsed(calls[-1]) if calls else (0.0, 0.0)
         if at_least < at_most:  # they are of another boot
-            calls[:] = [ours for call in calls if call.at > calls[-1].at - plan.quota.period]
+            newest = calls[-1].at
+            kept = [call.at for call in calls if call.at > newest - plan.quota.period]
+            calls[:] = [Stamp(self._boot_id, carried(at, newest, now)) for at in kept]
         known = self._known.pop(plan.name, GroupState())
         counting = tuple((call.at, 1) for call in calls if call.at > now - plan.quota.period)
         return replace(known, calls=counting)
