@@ -116,7 +116,7 @@ class Standings:
             case EligibilityChanged() if event.to_state is not None:
                 standing = self._standing(event.target)
                 if standing.state is Eligibility.ELIGIBLE:
-                    return  # it had its heartbeat; that its lease runs down is nobody's fault
+                    return  # it had its heartbeat; that its renewal runs down is nobody's fault
                 standing.state = event.to_state
                 if event.to_state in (Eligibility.DENIED, Eligibility.REFUSED):
                     standing.fault = event.fault or standing.fault
@@ -145,7 +145,7 @@ class Standings:
         return self.of.setdefault(target, Standing(target))
 
     def _tell(self, fault: Fault) -> None:
-        """Say once what fails: without a network nothing else would be said for as long as a lease lasts."""
+        """Say once what fails: without a network nothing else would be said for the whole of a window."""
         if not self.told:
             self.told = True
             complain(f"keepalive: {explained(fault)}; trying on, Ctrl-C ends it")
@@ -162,7 +162,7 @@ def once(
 ) -> None:
     """Send one heartbeat per target, and say which are eligible.
 
-    Passing faults are retried for as long as a lease would last. Exits 1 unless every target is eligible.
+    Passing faults are retried for as long as a renewal would last. Exits 1 unless every target is eligible.
     SIGTERM or Ctrl-C gives what is unanswered 4 s, and says what is known then.
 
     Example: keepalive once --config keepalive.toml

@@ -17,7 +17,7 @@ ORIGIN_PROBE = 1.0
 EARLY_PROBES = (1 / 45, 2 / 45, 4 / 45)
 """Parts of the window until the first probes of what was refused; the last one goes on for a whole window.
 
-For so long a lease under it may still be saved: a passing refusal must not outlast it by our own pauses.
+For so long a renewal under it may still be saved: a passing refusal must not outlast it by our own pauses.
 """
 
 LATE_PROBES = (60.0, 900.0)
@@ -27,7 +27,7 @@ LATE_PROBES = (60.0, 900.0)
 class Breaker:
     """An open breaker over all that shares `target[:scope]`. A closed one is simply not there.
 
-    An origin is probed once a second. What was refused is probed every few seconds while a lease under it
+    An origin is probed once a second. What was refused is probed every few seconds while a renewal under it
     may last, so that a passing refusal lapses nobody; then ever more slowly, so that a lasting one costs
     next to nothing.
     """
@@ -41,7 +41,7 @@ class Breaker:
             scope: How far the fault reaches.
             fault: Why.
             now: The moment.
-            window: Seconds that a lease lasts.
+            window: Seconds that a renewal lasts.
         """
         self.scope = scope
         self.fault = fault

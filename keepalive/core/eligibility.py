@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 AT_RISK_AFTER = 2 / 3
-"""Part of the window after which an unrenewed lease is called at risk."""
+"""Part of the window after which a renewal is called at risk, unless another came."""
 
 
 class Eligibility(StrEnum):

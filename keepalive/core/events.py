@@ -80,7 +80,7 @@ class DaemonDraining(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatAccepted(Event):
-    """A lease was renewed. `latency` and `lateness` are seconds."""
+    """A target was renewed. `latency` and `lateness` are seconds."""
 
     name: ClassVar[str] = "heartbeat.accepted"
     _level: ClassVar[Level] = Level.DEBUG
@@ -116,7 +116,7 @@ class EligibilityChanged(Event):
     """A target went from one state to another.
 
     `from_state` is None when it is new, `to_state` when it left the plan; `eligible_until` is None where
-    it never had a lease. `lapsed_for` is how long nobody streamed to the user, in seconds, where that ends.
+    it was never renewed. `lapsed_for` is how long nobody streamed to the user, in seconds, where that ends.
     """
 
     name: ClassVar[str] = "eligibility.changed"

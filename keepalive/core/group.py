@@ -302,7 +302,7 @@ class RateGroup:
         elif outcome.hung:
             due = now
         else:
-            due = now + retry_delay(hold.failures, left, u, leased=hold.renewed_at is not None)
+            due = now + retry_delay(hold.failures, left, u, renewed=hold.renewed_at is not None)
         self._rearm(hold, max(due, now), outcome.fault)
 
     def _rearm(self, hold: Hold | None, due: float, fault: Fault) -> None:
@@ -345,7 +345,7 @@ class RateGroup:
     # --- what is told --------------------------------------------------------------------------
 
     def announce(self, now: float) -> list[Event]:
-        """What happened since the last call: a lease that ran down is dated when it did."""
+        """What happened since the last call: a renewal that ran down is dated when it did."""
         self._roster.run_down(now)
         if not self._events:
             return []

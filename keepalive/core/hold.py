@@ -21,7 +21,7 @@ class Hold:
         planned_at: When it came into the plan.
         renewed_at: Send time of the last accepted attempt.
         state: The eligibility last announced.
-        lapsed_at: When its lease ran out, while it has lapsed.
+        lapsed_at: When its renewal ran out, while it has lapsed.
         due_at: When the next attempt is due; infinite when nothing is planned.
         in_step: Whether it has a phase of its own, or shares the moment of a crowd.
         beat_due_at: When the current heartbeat's first attempt was due.
@@ -29,7 +29,7 @@ class Hold:
         failures: Passing faults in a row.
         flights: Attempts of the current heartbeat that are unanswered.
         ticket: Its entry in the queue of those that are due, or 0.
-        watched_at: When the roster looks next whether its lease has run down.
+        watched_at: When the roster looks next whether its renewal has run down.
         fault: Why the last attempt failed; None after an accepted one.
     """
 

@@ -51,7 +51,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The heartbeat counts: the lease runs from the moment this attempt was sent."""
+    """The heartbeat counts: the renewal runs from the moment this attempt was sent."""
 
     headroom: Headroom | None = None
     cf_ray: str | None = None

@@ -109,7 +109,7 @@ class Roster:
         return hold
 
     def rewatch(self, window: float, now: float) -> None:
-        """Go on with another window: what fell due by the old one is told, then every lease judged anew."""
+        """Go on with another window: what fell due by the old one is told, then every renewal judged anew."""
         for hold in self:
             self._run_down(hold, now)
         self.window = window
@@ -122,7 +122,7 @@ class Roster:
             self.judge(hold, now, "replanned")
 
     def renew(self, hold: Hold, sent_at: float, now: float, cause: str = "renewed") -> None:
-        """A lease was renewed by an attempt sent at `sent_at`."""
+        """A target was renewed by an attempt sent at `sent_at`."""
         self._run_down(hold, now)
         hold.renewed_at, hold.fault = sent_at, None
         self._fresh.add(hold.target)
@@ -130,7 +130,7 @@ class Roster:
         self.judge(hold, now, cause)
 
     def judge(self, hold: Hold, now: float, cause: str) -> bool:
-        """Tell what a target has become, and watch its lease.
+        """Tell what a target has become, and watch its renewal.
 
         Returns:
             Whether its state changed.
@@ -147,7 +147,7 @@ class Roster:
         return hold.state is not before
 
     def next_at(self) -> float:
-        """When a lease may run down next."""
+        """When a renewal may run down next."""
         while self._watch:
             at, _, hold = self._watch[0]
             runs_down_at = self._runs_down_at(hold) if at == hold.watched_at else inf
@@ -175,7 +175,7 @@ class Roster:
                 return inf
 
     def run_down(self, now: float) -> None:
-        """Tell which leases have run down until now."""
+        """Tell which renewals have run down until now."""
         while self._watch and self._watch[0][0] <= now and self.next_at() <= now:
             hold = heappop(self._watch)[2]
             hold.watched_at = inf

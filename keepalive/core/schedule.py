@@ -44,17 +44,17 @@ def regained_phase(now: float, interval: float, rank: int, count: int) -> float:
     return now + interval * ((rank + 1) / count)
 
 
-def retry_delay(failures: int, left: float, u: float, *, leased: bool = True) -> float:
-    """Seconds until a passing fault is retried: full jitter, doubling, capped by what is left of the lease.
+def retry_delay(failures: int, left: float, u: float, *, renewed: bool = True) -> float:
+    """Seconds until a passing fault is retried: full jitter, doubling, capped by what is left of the renewal.
 
     Args:
         failures: Passing faults in a row, this one included; at least 1.
-        left: Seconds until the lease lapses.
+        left: Seconds until the renewal lapses.
         u: Unit draw.
-        leased: False for a target that was never renewed: it has nothing to lose by a longer wait, and
+        renewed: False for a target that was never renewed: it has nothing to lose by a longer wait, and
             its calls would be missing for those that have.
     """
-    cap = min(LONGEST_RETRY, left / 4) if leased else left / 4
+    cap = min(LONGEST_RETRY, left / 4) if renewed else left / 4
     return u * min(max(0.0, cap), FIRST_RETRY * 2.0 ** min(failures - 1, 8))
 
 
@@ -87,5 +87,5 @@ class AnswerTime:
         return max(floor, self._mean + 4 * self._deviation)
 
     def hedge_delay(self, left: float) -> float:
-        """Seconds after which an unanswered attempt is hedged: sooner when little of the lease is left."""
+        """Seconds after which an unanswered attempt is hedged: sooner when little of the renewal is left."""
         return min(self.overdue, max(SHORTEST_HEDGE, left / 6))

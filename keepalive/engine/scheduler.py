@@ -150,7 +150,7 @@ class Scheduler:
         return group
 
     def _moved(self, plan: Plan, now: float) -> dict[str, list[tuple[Target, float]]]:
-        """The leases of targets whose credential goes to another rate group, by that group."""
+        """The renewals of targets whose credential goes to another rate group, by that group."""
         home = {target: name for name in plan for target in plan[name].targets} if self._groups else {}
         moved: dict[str, list[tuple[Target, float]]] = {}
         for group in self._groups.values():
