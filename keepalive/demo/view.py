@@ -80,7 +80,7 @@ def _targets(scene: Scene) -> Table:
     table.add_column("target", width=9, no_wrap=True, overflow="ellipsis")
     table.add_column("by", width=7, no_wrap=True, overflow="ellipsis")
     table.add_column("is", width=8, no_wrap=True)
-    table.add_column("eligible", ratio=3, min_width=8, no_wrap=True)
+    table.add_column("window left", ratio=3, min_width=8, no_wrap=True)
     table.add_column("", width=5, no_wrap=True, justify="right")
     table.add_column("attempts ←", ratio=2, min_width=12, no_wrap=True, overflow="crop")
     for heading in ("beats", "retry", "hedge"):
