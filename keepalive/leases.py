@@ -46,6 +46,7 @@ class Leases:
         self._clock = clock
         self._tell = tell
         self._leases: dict[str, Lease] = {}
+        self._holders: dict[Target, list[str]] = {}
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -62,17 +63,12 @@ class Leases:
 
     def holders(self, target: Target) -> tuple[str, ...]:
         """The leases that hold a target."""
-        return tuple(lease.name for lease in self._leases.values() if target in lease.targets)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """All that is leased, in the order of asking."""
-        return tuple(dict.fromkeys(target for lease in self._leases.values() for target in lease.targets))
+        return tuple(self._holders.get(target, ()))
 
     @property
     def guests(self) -> tuple[Target, ...]:
         """What is leased, and is none of the configuration's own targets."""
-        return tuple(target for target in self.targets if target not in self._reload.targets)
+        return tuple(target for target in self._holders if target not in self._reload.targets)
 
     async def put(self, name: str, references: tuple[str, ...], credential: str | None, ttl: float) -> bool:
         """Grant or renew a lease; asking twice for the same changes nothing but its end.
@@ -104,7 +100,7 @@ class Leases:
         self._wake.set()
         if old is None or old.targets != targets:
             self._tell(LeaseGranted(at=now, lease=name, targets=len(targets), ttl=ttl))
-            await self._reload.hold_too(self.targets)
+            await self._hold()
         return old is None
 
     async def release(self, name: str) -> bool:
@@ -112,7 +108,7 @@ class Leases:
         if (lease := self._leases.pop(name, None)) is None:
             return False
         self._tell(LeaseEnded(at=self._clock.now(), lease=lease.name, cause="released"))
-        await self._reload.hold_too(self.targets)
+        await self._hold()
         return True
 
     async def run(self) -> None:
@@ -126,7 +122,15 @@ class Leases:
                 for lease in over:
                     del self._leases[lease.name]
                     self._tell(LeaseEnded(at=lease.ends_at, lease=lease.name, cause="expired"))
-                await self._reload.hold_too(self.targets)
+                await self._hold()
+
+    async def _hold(self) -> None:
+        """Put what is leased now in force, in the order of asking."""
+        self._holders = {}
+        for lease in self._leases.values():
+            for target in lease.targets:
+                self._holders.setdefault(target, []).append(lease.name)
+        await self._reload.hold_too(tuple(self._holders))
 
     def _check_room(self, name: str, targets: tuple[Target, ...]) -> None:
         others = (lease.targets for lease in self._leases.values() if lease.name != name)

@@ -128,7 +128,7 @@ async def test_what_is_released_is_held_no_more_unless_somebody_else_wants_it(tm
 async def test_only_what_the_configuration_does_not_name_is_a_guest(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.leases.put("one", ("api", "cron"), None, 600)
-        assert daemon.leases.targets == (API, CRON)
+        assert daemon.leases.holders(API) == ("one",)
         assert daemon.leases.guests == (CRON,)
 
 
