@@ -369,8 +369,11 @@ class RateGroup:
     # --- what others see -----------------------------------------------------------------------
 
     def holds(self) -> list[Hold]:
-        """The holds, to be read: a snapshot of which there are, not of what they are."""
-        return list(self._roster)
+        """The holds, to be read: a snapshot of which there are, not of what they are.
+
+        Made in one step of the interpreter, so that another thread may ask for it too.
+        """
+        return list(self._roster.holds)
 
     def targets(self) -> list[Target]:
         """Whom the plan names: the held ones, then the refused."""

@@ -37,6 +37,11 @@ class Roster:
         return iter(self._holds.values())
 
     @property
+    def holds(self) -> Iterable[Hold]:
+        """The held ones, as a view."""
+        return self._holds.values()
+
+    @property
     def held(self) -> Iterable[Target]:
         """Who is held, in no order that means anything."""
         return self._holds.keys()
