@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOR ?=
 WORKERS ?= 2
+VERIFY ?= ../shared/verify
+PART ?= full
 
 .DEFAULT_GOAL := help
 
@@ -79,7 +81,16 @@ audit: venv
 ## image: the container image, by whichever of docker, podman and buildah is here
 image:
 	@engine=$$(command -v docker || command -v podman || command -v buildah) || { echo "make image needs docker, podman or buildah" >&2; exit 1; }; \
-	"$$engine" build -t keepalive:dev .
+	"$$engine" build --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' keepalive/_version.py) \
+	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t keepalive:dev .
+
+## verify-container: the image and the compose files, built and run by real engines (PART=quick only lints them)
+verify-container: venv
+	@VERIFY="$(VERIFY)" deploy/verify/container.sh $(PART)
+
+## verify-kubernetes: the manifests, built, validated and their pods played by a real engine (PART=quick plays none)
+verify-kubernetes: venv
+	@VERIFY="$(VERIFY)" deploy/verify/kubernetes.sh $(PART)
 
 ## lock: newest versions that fit pyproject.toml, with hashes, for every Python from 3.11
 lock: venv
@@ -96,4 +107,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak kills faults audit image lock clean help
+.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-container verify-kubernetes lock clean help
