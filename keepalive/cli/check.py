@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,15 +15,12 @@ import typer
 from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, warn
 from keepalive.cloudflare.client import CloudflareClient
-from keepalive.cloudflare.verification import TokenActive, TokenUnverifiable
+from keepalive.cloudflare.verification import SOON, TokenActive, TokenUnverifiable
 from keepalive.config import Configuration
 from keepalive.config.duration import format_duration
 from keepalive.core.outcome import Accepted, Denied, Outcome
 from keepalive.core.plan import PLANNED_SHARE, Admission, GroupPlan, admit
 from keepalive.core.target import Target
-
-SOON = timedelta(days=30)
-"""A token that ends within this time is worth a warning."""
 
 SHOWN = 10
 """Targets that are printed; the JSON has all."""

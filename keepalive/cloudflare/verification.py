@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from keepalive.core.outcome import Accepted, Denied, Fault, Transient
 from keepalive.core.target import Scope
+
+SOON = timedelta(days=30)
+"""A token that ends within this time is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
