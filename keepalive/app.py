@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from math import inf
 from pathlib import Path
 
@@ -19,8 +20,12 @@ from keepalive.engine.clock import BootClock
 from keepalive.engine.scheduler import Scheduler
 from keepalive.engine.supervisor import Supervisor
 from keepalive.errors import StoreError, StoreLockedError
+from keepalive.leases import Leases
 from keepalive.reload import Reload
+from keepalive.sinks.counts import Counts
+from keepalive.sinks.history import History
 from keepalive.sinks.logs import LogFormat, LogSink, open_log
+from keepalive.sinks.systemd import take_manager
 from keepalive.store.sqlite import SqliteStore
 
 STDERR = 2
@@ -97,11 +102,13 @@ def _started(configuration: Configuration, now: float) -> DaemonStarted:
     )
 
 
-async def run(
+async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, log, environment and signals
     configuration: Configuration,
     clock: BootClock,
-    *sinks: Sink,
+    log: LogSink,
+    *,
     load: Callable[[], Configuration],
+    environ: MutableMapping[str, str],
     hung_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Hold every target eligible until SIGTERM or SIGINT, then drain; SIGHUP reloads.
@@ -109,20 +116,45 @@ async def run(
     Args:
         configuration: What is in force first.
         clock: Tells the time.
-        sinks: Get every event.
+        log: Gets every event.
         load: Reads the configuration again.
+        environ: Says where a service manager listens; that is taken out of it.
         hung_up: Whether a SIGHUP came before this listens.
 
     Raises:
         StoreLockedError: Another daemon keeps its state at the same place.
         asyncio.CancelledError: A second signal came before the drain was over.
     """
-    tell = fan_out(*sinks)
+    started_at, manager = clock.now(), take_manager(environ)
+    counts, history = Counts(), History(clock.wall_at)
+    sinks: list[Sink] = [counts, history, log]
+    tell = fan_out(sinks)
     async with engine(configuration, configuration.plan, clock, tell, keep_state=True) as parts:
-        reload = Reload(
-            configuration, load, scheduler=parts.scheduler, client=parts.client, clock=clock, tell=tell
-        )
-        supervisor = Supervisor(parts.scheduler, clock, reload)
+        scheduler, client = parts.scheduler, parts.client
+        reload = Reload(configuration, load, scheduler=scheduler, client=client, clock=clock, tell=tell)
+        leases = Leases(reload, BootClock(), tell)
+
+        async def serve() -> None:
+            # Its imports are a fifth of the start: they wait until the first heartbeats have left.
+            service = await asyncio.to_thread(import_module, "keepalive.service")
+            await service.serve(
+                service.Daemon(
+                    scheduler=scheduler,
+                    client=client,
+                    reload=reload,
+                    leases=leases,
+                    clock=clock,
+                    tell=tell,
+                    sinks=sinks,
+                    counts=counts,
+                    history=history,
+                    dropped=lambda: log.dropped,
+                    manager=manager,
+                    started_at=started_at,
+                )
+            )
+
+        supervisor = Supervisor(scheduler, clock, reload, {"leases": leases.run, "service": serve})
         with supervisor.signals():
             if hung_up():
                 supervisor.hang_up()
@@ -162,7 +194,7 @@ async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> 
             scheduler.drain("done")
 
     plan = one_beat_each(configuration.plan)
-    tell = fan_out(*sinks, stop_when_known)
+    tell = fan_out((*sinks, stop_when_known))
     async with engine(configuration, plan, clock, tell) as parts:
         scheduler = parts.scheduler
         supervisor = Supervisor(scheduler, clock)
@@ -175,8 +207,8 @@ async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> 
             deadline.cancel()
 
 
-def fan_out(*sinks: Sink) -> Sink:
-    """One sink that passes each event on to all of them."""
+def fan_out(sinks: Sequence[Sink]) -> Sink:
+    """One sink that passes each event on to all of them, and to those that join them later."""
 
     def tell(event: Event) -> None:
         for sink in sinks:

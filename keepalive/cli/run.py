@@ -39,7 +39,14 @@ def run(options: Options) -> None:
         log = app.open_logs(configuration, clock, colour=options.color)
         code = 0
         try:
-            await app.run(configuration, clock, log, load=options.read, hung_up=lambda: bool(hung_up))
+            await app.run(
+                configuration,
+                clock,
+                log,
+                load=options.read,
+                environ=os.environ,
+                hung_up=lambda: bool(hung_up),
+            )
         except asyncio.CancelledError:
             code = INTERRUPTED
         finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,8 @@ from keepalive.config.file import exposed, find_file, foreign, read_file
 from keepalive.config.layers import Layer, typed
 from keepalive.config.positions import KeyPath
 from keepalive.config.settings import FORMS, SECRETS
-from keepalive.config.wording import dotted, shown
+from keepalive.config.wording import shown
 from keepalive.errors import ConfigError, ConfigFault
-
-_UNSERVED: tuple[KeyPath, ...] = (("http", "listen"), ("control", "socket"), ("control", "mode"))
-"""Keys that a file may have already, for a version that comes later."""
 
 
 @dataclass(slots=True)
@@ -63,20 +60,10 @@ def read_sources(
     except ConfigError as error:
         sources.faults.extend(error.faults)
         sources.complete = False
-    sources.warnings.extend(_unserved(sources.layers))
     sources.layers.append(cloudflare_variables(environ, cwd, sources.layers, sources.faults))
     sources.layers.append(surroundings(environ))
     _let_higher_secrets_win(sources.layers)
     return sources
-
-
-def _unserved(layers: list[Layer]) -> Iterator[ConfigFault]:
-    for path in _UNSERVED:
-        for layer in layers:
-            if layer.get(path):
-                found = "this version opens neither a port nor a socket, so nothing uses it yet"
-                place = layer.places.get(path, "")
-                yield ConfigFault(place, dotted(path), found, "leave it for a later one, or take it away")
 
 
 def _command_line(overrides: Mapping[str, str], cwd: Path) -> Layer:

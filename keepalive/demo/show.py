@@ -69,7 +69,7 @@ class Show:
             asyncio.CancelledError: A second signal came before the drain was over.
         """
         loop, plan = asyncio.get_running_loop(), self.configuration.plan
-        tell = app.fan_out(self._scores, self._watch_end, sink)
+        tell = app.fan_out((self._scores, self._watch_end, sink))
         async with (
             app.engine(self.configuration, plan, self._clock, tell) as engine,
             asyncio.TaskGroup() as tasks,

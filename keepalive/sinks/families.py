@@ -77,7 +77,7 @@ class Reading:
 
         deadlines = GaugeMetricFamily(
             "keepalive_nearest_deadline_timestamp_seconds",
-            "When the next lease of a target that is eligible or at risk runs out unless it is renewed.",
+            "When the next target that is eligible or at risk lapses unless it is renewed.",
             labels=("credential",),
         )
         for name, deadline in _nearest_deadlines(self.holders).items():
@@ -205,7 +205,7 @@ class Reading:
 
 
 def _nearest_deadlines(groups: Iterable[RateGroup]) -> dict[str, float]:
-    """The next moment at which a lease of each credential runs out; the engine goes on meanwhile."""
+    """The next moment at which a target of each credential lapses; the engine goes on meanwhile."""
     nearest: dict[str, float] = {}
     for group in groups:
         window = group.plan.policy.window

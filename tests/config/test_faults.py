@@ -270,13 +270,6 @@ def test_a_rate_group_that_nobody_uses_is_a_warning(folder: Folder) -> None:
     assert str(warning) == "k.toml:8: rate_groups.defalt: no credential uses it; did you mean `default`?"
 
 
-def test_what_this_version_does_not_serve_is_a_warning(folder: Folder) -> None:
-    text = GOOD + '[http]\nlisten = "127.0.0.1:9786"\n[state]\npath = "s.db"\n[control]\nsocket = ""\n'
-    mode, port = folder.read(text, {"KEEPALIVE_CONTROL__MODE": "0660", "XDG_RUNTIME_DIR": "/r"}).warnings
-    assert str(port).startswith("k.toml:9: http.listen: this version opens neither a port nor a socket")
-    assert str(mode).startswith("$KEEPALIVE_CONTROL__MODE: control.mode: this version ")
-
-
 def test_a_raised_quota_and_a_group_of_its_own_reach_the_plan(folder: Folder) -> None:
     text = f"""
 [credentials.a]
