@@ -10,22 +10,24 @@ from contextlib import suppress
 from types import FrameType
 
 ENDLESS = frozenset({"run", "demo", "emulator"})
-"""Commands that a signal ends as it should."""
+"""Commands that a signal ends as it should; and so does it `status --watch`."""
 
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
     _open_standard_streams()
-    leave = _Leave(0 if ENDLESS.intersection(sys.argv[1:2]) else None)
+    leave = _Leave(0 if ENDLESS.intersection(sys.argv[1:2]) or "--watch" in sys.argv[2:] else None)
     code: str | int | None = 0
     try:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, leave)
         if sys.argv[1:2] == ["run"]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the file is still to be read
-        from keepalive.cli.commands import command_line  # noqa: PLC0415 - a signal may come meanwhile
+        code = _probe() if sys.argv[1:2] == ["health"] else None
+        if code is None:
+            from keepalive.cli.commands import command_line  # noqa: PLC0415 - a signal may come meanwhile
 
-        command_line(lambda: leave.code is not None)
+            command_line(lambda: leave.code is not None)
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:  # after a command that listened by itself, asyncio puts Python's own way back
@@ -37,6 +39,18 @@ def main() -> None:
             stream.flush()
     # A name server that hangs holds a thread of asyncio's, and the interpreter would wait for it.
     os._exit(code if isinstance(code, int) else bool(code))
+
+
+def _probe() -> int | None:
+    """Answer a plain `health` at once; None where its arguments need the whole command line."""
+    from keepalive.cli.probe import read_arguments  # noqa: PLC0415 - only this command needs it
+
+    if (probe := read_arguments(sys.argv[2:])) is None:
+        return None
+    reason = probe.ask()
+    with suppress(OSError):  # the exit code says it too
+        print(reason, end="\n" if reason else "", flush=True)  # noqa: T201 - typer would be waited for
+    return 1 if reason else 0
 
 
 class _Leave:

@@ -17,6 +17,7 @@ from keepalive.errors import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     from keepalive.config import Configuration
+    from keepalive.config.access import Access
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -61,6 +62,32 @@ class Options:
         overrides = {key: value for key, value in given.items() if value is not None}
         named = self.config or Path(os.environ.get("KEEPALIVE_CONFIG", ""))
         return load(self.config, overrides, os.environ, working_directory(named))
+
+    def access(self, socket: Path | None) -> Access:
+        """Find out where a running daemon may answer, whatever else the configuration says.
+
+        Args:
+            socket: What `--socket` names, or None.
+
+        Raises:
+            ConfigError: `--config` or `$KEEPALIVE_CONFIG` names a file that does not exist.
+        """
+        from keepalive.config.access import find_access  # noqa: PLC0415 - as above
+
+        try:
+            folder = Path.cwd()
+        except OSError:  # it was deleted; that must not break a probe
+            folder = Path("/")
+        return find_access(self.config, os.environ, folder, socket)
+
+
+SocketOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--socket", parser=_named, metavar="PATH", help="The daemon's Unix socket; else it is looked for."
+    ),
+]
+"""What the commands that ask a running daemon have too."""
 
 
 def working_directory(config: Path | None) -> Path:

@@ -46,3 +46,9 @@ def keepalive(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         return Ran(code or 0, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def json_page() -> str:
+    """What the documents say of JSON."""
+    return (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
