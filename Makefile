@@ -92,6 +92,10 @@ verify-container: venv
 verify-kubernetes: venv
 	@VERIFY="$(VERIFY)" deploy/verify/kubernetes.sh $(PART)
 
+## verify-prometheus: the rules, alerts and dashboard, by promtool, Grafana's types and a Prometheus that scrapes (PART=quick: promtool)
+verify-prometheus: venv
+	@deploy/verify/prometheus.sh $(PART)
+
 ## lock: newest versions that fit pyproject.toml, with hashes, for every Python from 3.11
 lock: venv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade pyproject.toml -o requirements/run.txt
@@ -107,4 +111,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-container verify-kubernetes lock clean help
+.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-container verify-kubernetes verify-prometheus lock clean help
