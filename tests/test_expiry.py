@@ -33,6 +33,7 @@ from keepalive.expiry import (
     LOOK_SECONDS,
     REQUESTS,
     SETTLE_SECONDS,
+    STEP_SECONDS,
     TELL_SECONDS,
     Expiry,
 )
@@ -92,6 +93,7 @@ class Asked(NamedTuple):
     credential: str
     account_id: str
     at: float
+    spent: int
 
 
 Answer = TokenActive | TokenUnverifiable | Outcome
@@ -136,7 +138,8 @@ class Daemon:
         return self.folder.read(self.text)
 
     async def verify(self, credential: str, account_id: str, *, timeout: float) -> Answer:
-        self.asked.append(Asked(credential, account_id, self.clock.now()))
+        group = self.reload.configuration.rate_group_of(credential)
+        self.asked.append(Asked(credential, account_id, self.clock.now(), self.spent(group)))
         await asyncio.sleep(self.answers_in)
         return self.answer()
 
@@ -179,6 +182,18 @@ async def test_each_token_is_asked_about_once_and_charged_to_its_own_rate_group(
         assert (daemon.spent("default"), daemon.spent("other")) == (REQUESTS, REQUESTS)
 
 
+async def test_the_tokens_of_a_fleet_are_asked_about_one_after_the_other(tmp_path: Path) -> None:
+    names = [f"user{number}" for number in range(20)]
+    fleet = "".join((OTHER + OTHERS_TARGET).replace("other", name) for name in names)
+    async with running(tmp_path, fleet) as daemon:
+        daemon.answers_in = 0.0
+        await asyncio.sleep(FIRST_LOOK_SECONDS + 3 * len(names) * STEP_SECONDS + 1)
+
+        assert sorted(asked.credential for asked in daemon.asked) == sorted(names)
+        gaps = [later.at - earlier.at for earlier, later in pairwise(daemon.asked)]
+        assert min(gaps) >= STEP_SECONDS - 1e-6
+
+
 async def test_nothing_is_asked_about_keys_which_no_call_verifies(tmp_path: Path) -> None:
     async with running(tmp_path, KEYS) as daemon:
         await asyncio.sleep(2 * DAY)
@@ -205,6 +220,7 @@ async def test_it_asks_again_twice_a_day_a_little_early(tmp_path: Path) -> None:
 
         times = daemon.times()
         assert len(times) == 7
+        assert {asked.spent for asked in daemon.asked} == {REQUESTS}  # each is charged, hours after the last
         assert {round(later - earlier) for earlier, later in pairwise(times)} == {
             round(LOOK_SECONDS * (1 - JITTER / 2))
         }

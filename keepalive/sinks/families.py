@@ -157,9 +157,7 @@ class Reading:
             labels=("rate_group",),
         )
         for group in self.groups:
-            if (
-                group.held or group.refused or group.spent
-            ):  # else it left the plan, and what it sent is history
+            if group.held or group.refused or group.spent:  # else it left the plan, and nothing of it counts
                 allowed.add_metric((group.name,), group.quota.allowed)
                 remaining.add_metric((group.name,), group.remaining)
                 silent = self.now < group.silent_until < inf

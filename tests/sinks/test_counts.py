@@ -176,6 +176,17 @@ def test_a_histogram_that_was_read_does_not_change_any_more() -> None:
     assert before.buckets == ((1.0, 0), (float("inf"), 0))
 
 
+def test_a_reading_does_not_change_any_more() -> None:
+    counts, target = Counts(), Target("prod", ACCOUNT, "api")
+    [before] = counts.reading(["prod"], 0.0)
+
+    counts(change(target, None, Eligibility.PENDING, 0.0))
+    counts(failed("prod", "throttled"))
+
+    assert before.targets[Eligibility.PENDING] == 0
+    assert before.attempts["throttled"] == 0
+
+
 def test_a_target_that_lapses_and_is_then_denied_fails_one_heartbeat() -> None:
     counts, target = Counts(), Target("prod", ACCOUNT, "api")
     counts(change(target, None, Eligibility.PENDING, 0.0))

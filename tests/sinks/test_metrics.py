@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 
 import pytest
 from prometheus_client import Metric
@@ -13,6 +14,7 @@ from keepalive._version import __version__
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import CredentialVerified
 from keepalive.core.group import RateGroup
+from keepalive.core.hold import Hold
 from keepalive.core.plan import Quota
 from keepalive.core.target import Scope
 from keepalive.sinks.counts import Counts
@@ -78,6 +80,18 @@ class Daemon:
         body, content_type = await self.metrics.render()
         assert content_type == "text/plain; version=0.0.4; charset=utf-8"
         return Page(parse_text(body.decode()))
+
+
+class SlowGroup(RateGroup):
+    """Has so many holds that whoever asks for them waits until it is free."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.free = Event()
+
+    def holds(self) -> list[Hold]:
+        self.free.wait(timeout=10)
+        return super().holds()
 
 
 class Page:
@@ -335,6 +349,21 @@ async def test_a_page_is_given_again_for_a_second_and_then_made_anew() -> None:
     daemon.play(0.02)
     assert await daemon.metrics.render() != first
     assert daemon.asked == 2
+
+
+async def test_a_page_that_takes_long_is_not_begun_a_second_time() -> None:
+    daemon = Daemon(Stage(planned(fleet(1))))
+    group = daemon.stage.group = SlowGroup("default")
+    first = asyncio.create_task(daemon.metrics.render())
+    await asyncio.sleep(0)
+    daemon.stage.now += 10 * FRESH_SECONDS
+    second = asyncio.create_task(daemon.metrics.render())
+    await asyncio.sleep(0)
+
+    group.free.set()
+
+    assert await first == await second
+    assert daemon.asked == 1
 
 
 async def test_a_scraper_that_goes_away_takes_nothing_from_the_others() -> None:
