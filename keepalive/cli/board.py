@@ -221,7 +221,7 @@ def _explained(fault: FaultSaid) -> str:
 
 
 def _sentence(said: str, detail: str | None, hint: str | None) -> str:
-    said = f"{said}: {detail}" if detail else said
+    said = f"{said}: {detail.rstrip('.')}" if detail else said
     return f"{said}; {hint}" if hint else said
 
 
@@ -234,8 +234,8 @@ def _about_group(group: GroupSaid, now: datetime) -> Iterator[str]:
         hint = "take some away, or use another user's credentials"
         yield f"{name}: its quota cannot hold {group.refused:,} of its targets; {hint}"
     for breaker in group.breakers:
-        since = _since(breaker.since, now)
-        yield f"{name}: {_what(breaker)} is only probed{since}; {_reason(breaker)}"
+        if breaker.scope != "target":  # which its row says already
+            yield f"{name}: {_what(breaker)} is only probed{_for(breaker.since, now)}; {_reason(breaker)}"
 
 
 def _what(breaker: BreakerSaid) -> str:
@@ -248,9 +248,9 @@ def _reason(breaker: BreakerSaid) -> str:
     return printable(_sentence(breaker.cause, breaker.detail, breaker.hint))
 
 
-def _since(text: str, now: datetime) -> str:
-    seconds = -_seconds_until(text, now)
-    return f" since {format_duration(max(1, round(seconds)))}" if seconds > 0 else ""
+def _for(since: str, now: datetime) -> str:
+    seconds = -_seconds_until(since, now)
+    return f", for {format_duration(max(1, round(seconds)))} now" if seconds > 0 else ""
 
 
 def _seconds_until(text: str | None, now: datetime) -> float:

@@ -20,7 +20,7 @@ ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
 OTHER_ACCOUNT_ID = "fedcba9876543210fedcba9876543210"
 DENIED = {
     "cause": "forbidden",
-    "detail": "no permission",
+    "detail": "no permission.",
     "http_status": 403,
     "error_code": 10000,
     "cf_ray": None,
@@ -173,10 +173,11 @@ class TestGroups:
             breakers=[
                 {"scope": "origin", "key": everything, **common},
                 {"scope": "credential", "key": one, **common, "since": "?"},
+                {"scope": "target", "key": {**one, "account_id": ACCOUNT_ID, "script_id": "api"}, **common},
             ]
         )
         assert shown(group=broken).below == (
-            "rate group default: the origin is only probed since 12s; http_503; wait",
+            "rate group default: the origin is only probed, for 12s now; http_503; wait",
             "rate group default: credential prod is only probed; http_503; wait",
         )
 
