@@ -7,12 +7,16 @@ page can have.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 
 OWN_NAMES = frozenset({"localhost", "keepalive"})
 """Names that no public zone holds; the second is what clients of the socket write, and many a container."""
+
+
+_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d*)?", re.ASCII | re.IGNORECASE)
 
 
 def own_names(listen: str = "") -> frozenset[str]:
@@ -22,10 +26,9 @@ def own_names(listen: str = "") -> frozenset[str]:
 
 
 def host_of(authority: str) -> str:
-    """The host of `host:port`, in lower case, without the brackets of an IPv6 address."""
-    if authority.startswith("["):
-        return authority[1:].partition("]")[0].lower()
-    return authority.partition(":")[0].lower()
+    """The host of `host` or `host:port`, in lower case, an IPv6 address without brackets; "" for neither."""
+    found = _AUTHORITY.fullmatch(authority)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def is_ours(hosts: Sequence[str], names: frozenset[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -47,7 +47,7 @@ class Cursor(NamedTuple):
             RequestError: It is none of ours.
         """
         try:
-            place, *name = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            place, *name = json.loads(b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
         except (ValueError, TypeError, binascii.Error, RecursionError):
             place, name = None, []
         if type(place) is not int or place < 0 or not all(isinstance(part, str | None) for part in name):
