@@ -17,6 +17,7 @@ from keepalive.config import Configuration
 from keepalive.core.events import DaemonReady, DaemonStarted, Event, Level, Sink, StateFailed
 from keepalive.core.plan import Plan
 from keepalive.engine.clock import BootClock
+from keepalive.engine.ports import Client
 from keepalive.engine.scheduler import Scheduler
 from keepalive.engine.supervisor import Supervisor
 from keepalive.errors import StoreError, StoreLockedError
@@ -52,6 +53,13 @@ def open_logs(configuration: Configuration, clock: BootClock, *, colour: bool) -
     )
 
 
+Share = Callable[[Client], Client]
+
+
+def _alone(client: Client) -> Client:
+    return client
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """The running parts."""
@@ -61,10 +69,24 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(
-    configuration: Configuration, plan: Plan, clock: BootClock, tell: Sink, *, keep_state: bool = False
+async def engine(  # noqa: PLR0913 - what it holds and tells by, and two choices of the caller's
+    configuration: Configuration,
+    plan: Plan,
+    clock: BootClock,
+    tell: Sink,
+    *,
+    keep_state: bool = False,
+    share: Share = _alone,
 ) -> AsyncIterator[Engine]:
     """A scheduler that holds `plan`, its client open as long as this is entered; sends nothing until run.
+
+    Args:
+        configuration: Says how to speak to Cloudflare.
+        plan: What is held first.
+        clock: Tells the time.
+        tell: Gets every event.
+        keep_state: Whether a restart shall know what this process did.
+        share: Puts what shares the quota with others before the client.
 
     Raises:
         StoreLockedError: `keep_state`, and another daemon keeps its state at the same place.
@@ -82,8 +104,10 @@ async def engine(
     ) as client:
         limit = cloudflare.max_requests_per_second
         scheduler = Scheduler(
-            client, clock, tell, chance=random.random, max_requests_per_second=limit, store=store
+            share(client), clock, tell, chance=random.random, max_requests_per_second=limit, store=store
         )
+        if kept := scheduler.kept_leases:
+            plan = configuration.plan_with(target for lease in kept for target in lease.targets)
         await scheduler.prepare(plan)
         scheduler.apply(plan)
         yield Engine(scheduler, client)
@@ -131,8 +155,17 @@ async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, l
     tell = fan_out(sinks)
     async with engine(configuration, configuration.plan, clock, tell, keep_state=True) as parts:
         scheduler, client = parts.scheduler, parts.client
-        reload = Reload(configuration, load, scheduler=scheduler, client=client, clock=clock, tell=tell)
-        leases = Leases(reload, BootClock(), tell)
+        kept = scheduler.kept_leases
+        reload = Reload(
+            configuration,
+            load,
+            scheduler=scheduler,
+            client=client,
+            clock=clock,
+            tell=tell,
+            leased=tuple(target for lease in kept for target in lease.targets),
+        )
+        leases = Leases(reload, BootClock(), tell, scheduler.keep_leases, kept)
 
         async def serve() -> None:
             # Its imports are a fifth of the start: they wait until the first heartbeats have left.
@@ -180,10 +213,16 @@ async def _open_store(configuration: Configuration, clock: BootClock, tell: Sink
     return None
 
 
-async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> None:
+async def once(configuration: Configuration, clock: BootClock, *sinks: Sink, share: Share = _alone) -> None:
     """Send each target one heartbeat, with its retries, for as long as a lease would last.
 
     SIGTERM or SIGINT drains.
+
+    Args:
+        configuration: Names the targets.
+        clock: Tells the time.
+        sinks: Get every event.
+        share: Puts what shares the quota with others before the client.
 
     Raises:
         asyncio.CancelledError: A second signal came before the drain was over.
@@ -195,7 +234,7 @@ async def once(configuration: Configuration, clock: BootClock, *sinks: Sink) -> 
 
     plan = one_beat_each(configuration.plan)
     tell = fan_out((*sinks, stop_when_known))
-    async with engine(configuration, plan, clock, tell) as parts:
+    async with engine(configuration, plan, clock, tell, share=share) as parts:
         scheduler = parts.scheduler
         supervisor = Supervisor(scheduler, clock)
         window = configuration.settings.heartbeat.window

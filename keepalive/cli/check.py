@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from keepalive.cloudflare.client import CloudflareClient
 from keepalive.cloudflare.verification import SOON, TokenActive, TokenUnverifiable
 from keepalive.config import Configuration
 from keepalive.config.duration import format_duration
+from keepalive.control.quota import Lender
 from keepalive.core.outcome import Accepted, Denied, Outcome
 from keepalive.core.plan import PLANNED_SHARE, Admission, GroupPlan, admit
 from keepalive.core.target import Target
@@ -78,17 +80,18 @@ def check(
     """
     configuration = options.read()
     groups = [GroupCheck(plan, admit(plan)) for plan in configuration.plan.values()]
-    credentials = [] if offline else run_loop(_verify(configuration, datetime.now(UTC)))
+    lender = None if offline else Lender(options.access())
+    credentials = run_loop(_verify(configuration, datetime.now(UTC), lender)) if lender else []
     warn(configuration)
     limit = configuration.settings.cloudflare.max_requests_per_second
     overload = sum(group.planned for group in groups) > limit
     if as_json:
-        typer.echo(_json(configuration, groups, credentials))
+        typer.echo(_json(configuration, groups, credentials, lender))
     else:
         for line in (
             *_about_targets(configuration),
             *_about_groups(groups, limit),
-            *_about_credentials(credentials),
+            *_about_credentials(credentials, lender),
         ):
             typer.echo(line)
     rejected = any(one.standing is Standing.REJECTED for one in credentials)
@@ -96,8 +99,8 @@ def check(
         raise typer.Exit(1)
 
 
-async def _verify(configuration: Configuration, now: datetime) -> list[CredentialCheck]:
-    """Ask Cloudflare about every credential, all at the same time."""
+async def _verify(configuration: Configuration, now: datetime, lender: Lender) -> list[CredentialCheck]:
+    """Ask Cloudflare about every credential, all at the same time, once the running daemon has let them."""
     accounts = {
         t.credential: t.account_id for plan in configuration.plan.values() for t in reversed(plan.targets)
     }
@@ -111,7 +114,8 @@ async def _verify(configuration: Configuration, now: datetime) -> list[Credentia
         account = accounts.get(name, fallback)
         if account is None:
             return CredentialCheck(name, Standing.UNVERIFIED, "no target names an account to ask about")
-        return judge_answer(name, await client.verify(name, account, timeout=_TIMEOUT), now)
+        leave = partial(lender.leave, configuration.settings.credentials[name].rate_group)
+        return judge_answer(name, await client.verify(name, account, timeout=_TIMEOUT, leave=leave), now)
 
     async with client:
         return list(await asyncio.gather(*(ask(name) for name in configuration.credentials)))
@@ -184,11 +188,11 @@ def _about_groups(groups: list[GroupCheck], limit: float) -> Iterable[str]:
         )
 
 
-def _about_credentials(credentials: list[CredentialCheck]) -> Iterable[str]:
+def _about_credentials(credentials: list[CredentialCheck], lender: Lender | None) -> Iterable[str]:
     for one in credentials:
         yield f"credential     {one.name}: {one.detail}"
-    if credentials:
-        yield "These requests were not counted in a running daemon's quota: no daemon was asked."
+    if lender and lender.sent:
+        yield str(lender)
     else:
         yield "No request was sent, so nothing is said about the credentials."
     yield "Whether they may renew a live tail, only a heartbeat shows: `keepalive once` sends one per target."
@@ -202,7 +206,12 @@ def _name(target: Target) -> str:
     )
 
 
-def _json(configuration: Configuration, groups: list[GroupCheck], credentials: list[CredentialCheck]) -> str:
+def _json(
+    configuration: Configuration,
+    groups: list[GroupCheck],
+    credentials: list[CredentialCheck],
+    lender: Lender | None,
+) -> str:
     report = {
         "schema": 1,
         "file": str(configuration.path) if configuration.path else None,
@@ -234,6 +243,7 @@ def _json(configuration: Configuration, groups: list[GroupCheck], credentials: l
             }
             for one in credentials
         ],
+        "quota_shared": lender is not None and lender.shares,
         "warnings": [str(warning) for warning in configuration.warnings],
     }
     return json.dumps(report, ensure_ascii=False, indent=2)

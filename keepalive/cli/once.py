@@ -15,6 +15,7 @@ import typer
 from keepalive import app
 from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, complain, warn
+from keepalive.control.quota import Lender, SharedQuota
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import (
     AttemptFailed,
@@ -28,9 +29,8 @@ from keepalive.core.events import (
 from keepalive.core.outcome import Fault
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
+from keepalive.engine.ports import Client
 from keepalive.errors import OutputError
-
-NOT_SHARED = "No daemon was asked, so these requests are not counted in a running daemon's quota."
 
 
 @dataclass(slots=True)
@@ -163,22 +163,28 @@ def once(
     """Send one heartbeat per target, and say which are eligible.
 
     Passing faults are retried for as long as a renewal would last. Exits 1 unless every target is eligible.
+    Each request is charged to a running daemon first, where one holds the same rate group.
     SIGTERM or Ctrl-C gives what is unanswered 4 s, and says what is known then.
 
     Example: keepalive once --config keepalive.toml
     """
     configuration = options.read()
     warn(configuration)
+    lender = Lender(options.access())
+    groups = {name: each.rate_group for name, each in configuration.settings.credentials.items()}
     standings = Standings(quiet=as_json, told=options.log_level is not None)
+
+    def share(client: Client) -> Client:
+        return SharedQuota(client, lender, groups)
 
     async def main() -> None:
         clock = BootClock()
         if options.log_level is None:  # the lines on stdout say it all
-            await app.once(configuration, clock, standings)
+            await app.once(configuration, clock, standings, share=share)
             return
         log = app.open_logs(configuration, clock, colour=options.color)
         try:
-            await app.once(configuration, clock, standings, log)
+            await app.once(configuration, clock, standings, log, share=share)
         finally:
             log.close(app.LOG_SECONDS)
 
@@ -194,11 +200,11 @@ def once(
             "eligible": eligible,
             "total": total,
             "targets": targets,
-            "quota_shared": False,
+            "quota_shared": lender.shares,
         }
         standings.say(json.dumps(report, ensure_ascii=False, indent=2))
     else:
-        standings.say(f"{eligible:,} of {total:,} targets are eligible. {NOT_SHARED}")
+        standings.say(f"{eligible:,} of {total:,} targets are eligible. {lender}")
     if standings.unwritten and standings.unwritten.errno != errno.EPIPE:
         raise standings.unwritten
     if standings.signum:

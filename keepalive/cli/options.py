@@ -63,7 +63,7 @@ class Options:
         named = self.config or Path(os.environ.get("KEEPALIVE_CONFIG", ""))
         return load(self.config, overrides, os.environ, working_directory(named))
 
-    def access(self, socket: Path | None) -> Access:
+    def access(self, socket: Path | None = None) -> Access:
         """Find out where a running daemon may answer, whatever else the configuration says.
 
         Args:

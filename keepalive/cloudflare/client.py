@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -142,7 +142,12 @@ class CloudflareClient:
         return reply.judged(self._wall_clock()) if isinstance(reply, _Reply) else reply
 
     async def verify(
-        self, credential: str, account_id: str, *, timeout: float
+        self,
+        credential: str,
+        account_id: str,
+        *,
+        timeout: float,
+        leave: Callable[[], Awaitable[Outcome | None]] | None = None,
     ) -> TokenActive | TokenUnverifiable | Outcome:
         """Ask whether a token is valid: as a user's, and where that is denied as an account's own.
 
@@ -150,14 +155,19 @@ class CloudflareClient:
             credential: Its name.
             account_id: The account that may own it.
             timeout: Seconds for each of the two requests.
+            leave: Asked before each of them; an outcome is the answer instead of the request.
         """
         if credential not in self._tokens:
             return TokenUnverifiable(
                 "Cloudflare verifies API tokens only; a heartbeat shows whether keys work"
             )
+        if leave and (refused := await leave()):
+            return refused
         as_user = await self._verified(f"{self._base}/user/tokens/verify", credential, timeout)
         if not isinstance(as_user, Denied):
             return as_user
+        if leave and (refused := await leave()):
+            return refused
         path = f"{self._base}/accounts/{quote(account_id, safe='')}/tokens/verify"
         as_account = await self._verified(path, credential, timeout)
         return as_user if isinstance(as_account, Denied) else as_account

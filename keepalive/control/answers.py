@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -152,6 +152,14 @@ class Reloaded(Answer):
     faults: tuple[str, ...] = ()
 
 
+class Loan(Answer):
+    """`POST /v1/rate_groups/{name}/calls`: one call is charged, or when to ask again."""
+
+    granted: bool
+    retry_after_seconds: float = 0.0
+    reason: str = ""
+
+
 # --- the questions -------------------------------------------------------------------------------
 
 _Answer = TypeVar("_Answer", bound=Answer)
@@ -197,6 +205,11 @@ def rate_groups(daemon: Daemon) -> Iterator[GroupSaid]:
 def reload(daemon: Daemon) -> Reloaded:
     """Have it read its configuration again."""
     return _read(Reloaded, daemon, daemon.ask("POST", "/v1/reload"), 200, 422)
+
+
+def take_call(daemon: Daemon, group: str) -> Loan:
+    """Have it charge one call to a rate group, which is then sent from here."""
+    return _read(Loan, daemon, daemon.ask("POST", f"/v1/rate_groups/{quote(group, safe='')}/calls"))
 
 
 def _page(path: str, query: Sequence[tuple[str, str]], limit: int, after: str | None) -> str:

@@ -85,8 +85,8 @@ class Daemon:
 
     @contextmanager
     def _connected(self, deadline: float) -> Iterator[socket.socket]:
-        addresses = (self.address,) if self.address is not None else tuple(self._addresses())
-        self.address = None
+        address = self.address
+        addresses = tuple(self._addresses()) if address is None else (address,)
         failures: dict[Address, OSError | ValueError] = {}
         for address in addresses:
             try:
@@ -98,6 +98,7 @@ class Daemon:
                 with connection:
                     yield connection
                 return
+        self.address = None
         raise self._nowhere(failures)
 
     def _addresses(self) -> Iterator[Address]:

@@ -127,7 +127,7 @@ account_wide = true
             ran = await asyncio.to_thread(keepalive, "check")
         assert ran.code == 0
         assert "credential     prod: the token is active and does not expire\n" in ran.out
-        assert "not counted in a running daemon's quota" in ran.out
+        assert "No daemon answers, so the quota is not shared" in ran.out
 
     def test_a_server_that_is_not_there_rejects_nobody(self, keepalive: Keepalive, folder: Folder) -> None:
         text = PROD + TARGETS + '[cloudflare]\nbase_url = "http://127.0.0.1:9"\n'
