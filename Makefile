@@ -92,7 +92,7 @@ verify-container: venv
 verify-kubernetes: venv
 	@VERIFY="$(VERIFY)" deploy/verify/kubernetes.sh $(PART)
 
-## verify-prometheus: the rules, alerts and dashboard, by promtool, Grafana's types and a Prometheus that scrapes (PART=quick: promtool)
+## verify-prometheus: the rules, alerts and dashboard, by promtool, Grafana's types and a real Prometheus (PART=quick: promtool)
 verify-prometheus: venv
 	@deploy/verify/prometheus.sh $(PART)
 

@@ -36,15 +36,18 @@ WINDOW = 12.0
 SCRAPED_FOR = 30.0
 """Seconds of an undisturbed daemon, scraped every second."""
 
+TOKEN = "emulated-token"  # noqa: S105 - the emulator's own, and no secret
+SMALL = "[rate_groups.ops_user]\nrequests = 10\n"
+
 CONFIG = """
 [heartbeat]
 window = "{window}s"
 [cloudflare]
 base_url = "{base_url}"
 [credentials.prod]
-api_token = "emulated-token"
+api_token = "{token}"
 [credentials.legacy]
-api_token = "emulated-token"
+api_token_file = "legacy.token"
 rate_group = "ops_user"
 [[targets]]
 credential = "prod"
@@ -61,6 +64,13 @@ socket = "{folder}/keepalive.sock"
 [http]
 listen = "127.0.0.1:{port}"
 """
+
+EDITS = (
+    ("KeepaliveReloadFailed", "an edit with a fault", ("[state]", "[heartbeet]\n[state]")),
+    ("KeepaliveTargetDenied", "a script that is not there", ('"cron"', '"cron", "gone"')),
+    ("KeepaliveTargetRefused", "a quota that cannot hold a target", ("[state]", f"{SMALL}[state]")),
+)
+"""The alert, why it fires, and the edit of the configuration that does it."""
 
 VARIABLES = {
     "$__rate_interval": "15s",
@@ -96,9 +106,13 @@ def play(folder: Path, stack: ExitStack) -> None:
     cloudflare, base_url = stack.enter_context(emulator(folder))
     config = folder / "keepalive.toml"
     config.write_text(
-        CONFIG.format(window=WINDOW, base_url=base_url, folder=folder, port=port), encoding="utf-8"
+        CONFIG.format(token=TOKEN, window=WINDOW, base_url=base_url, folder=folder, port=port),
+        encoding="utf-8",
     )
+    token = folder / "legacy.token"
+    token.write_text(TOKEN, encoding="utf-8")
     config.chmod(0o600)
+    token.chmod(0o600)
     daemon = stack.enter_context(started(folder, "daemon", KEEPALIVE, "run", "--config", config))
     wait(20, "the daemon answers /readyz with 200", lambda: get(port, "/readyz")[0] == 200)
     arrange(folder, port)
@@ -114,17 +128,28 @@ def play(folder: Path, stack: ExitStack) -> None:
     )
     wait(20, "Prometheus is ready", lambda: get(own, "/-/ready")[0] == 200)
     engine = Engine(own)
+    wait(20, "the daemon is scraped", lambda: engine.numbers("up") == [1])
 
     time.sleep(SCRAPED_FOR)
     in_peace(engine, port)
 
+    def reloaded(old: str = "", new: str = "") -> None:
+        config.write_text(good.replace(old, new), encoding="utf-8")
+        daemon.send_signal(signal.SIGHUP)
+
     good = config.read_text(encoding="utf-8")
-    config.write_text(good + "\n[heartbeet]\n", encoding="utf-8")
-    daemon.send_signal(signal.SIGHUP)
-    engine.fires("KeepaliveReloadFailed", "a refused edit")
-    config.write_text(good, encoding="utf-8")
-    daemon.send_signal(signal.SIGHUP)
-    engine.rests("KeepaliveReloadFailed", "the edit is mended")
+    for alert, why, edit in EDITS:
+        reloaded(*edit)
+        engine.fires(alert, why)
+        reloaded()
+        engine.rests(alert, "it is mended")
+    token.write_text("revoked-token", encoding="utf-8")
+    engine.fires("KeepaliveCredentialDenied", "a token that was revoked")
+    require(
+        not engine.firing("KeepaliveTargetDenied"), "KeepaliveTargetDenied fires for what is the credential's"
+    )
+    token.write_text(TOKEN, encoding="utf-8")
+    engine.rests("KeepaliveCredentialDenied", "a good token lies in its place, without a reload")
 
     cloudflare.terminate()
     for alert in (
@@ -134,6 +159,8 @@ def play(folder: Path, stack: ExitStack) -> None:
         "KeepaliveTargetGap",
     ):
         engine.fires(alert, "Cloudflare is gone")
+    reloaded('"cron"', '"cron", "web"')
+    engine.fires("KeepaliveTargetPending", "a target is added while Cloudflare is gone")
     daemon.kill()
     engine.fires("KeepaliveGone", "the daemon was killed")
 
