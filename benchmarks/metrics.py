@@ -6,8 +6,10 @@ import asyncio
 import gc
 import sys
 import time
+from collections.abc import Coroutine
 from math import inf
 from statistics import median
+from typing import NamedTuple
 
 from benchmarks.report import Figure, Report
 from keepalive.core.events import Event, HeartbeatAccepted, Sink
@@ -28,6 +30,16 @@ ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
 POLICY, QUOTA = Policy(interval=22.5), Quota(requests=5_000)
 
 
+class Scrapes(NamedTuple):
+    """What was measured; all in seconds but for the size of a page, which is in bytes."""
+
+    on_loop: list[float]
+    in_all: list[float]
+    late: float
+    late_idle: float
+    size: int
+
+
 def main() -> int:
     """Measure, print and keep the figures."""
     report = metrics(0, 0, "python -m benchmarks.metrics")
@@ -46,18 +58,19 @@ def metrics(_seed: int, _minutes: float, command: str) -> Report:
         wall_at=lambda moment: moment,
     )
     gc.freeze()  # as the daemon does
-    on_loop, in_all, waited, size = asyncio.run(_scrape(page))
+    scrapes = asyncio.run(_scrape(page))
     beat = _beat(counts) - _beat(_nothing)
     return Report(
         name="metrics",
         setting=f"{TARGETS:,} eligible targets over {GROUPS} credentials and rate groups; {SCRAPES} scrapes.",
         command=command,
         figures=(
-            Figure("loop time of a scrape, at most", max(on_loop) * 1e3, "ms", most=10.0, digits=1),
-            Figure("loop time of a scrape, median", median(on_loop) * 1e3, "ms", digits=1),
-            Figure("a scrape until its page is there, median", median(in_all) * 1e3, "ms"),
-            Figure("longest wait of the loop while a page is made in a thread", waited * 1e3, "ms", digits=1),
-            Figure("size of a page", size / 1e6, "MB", digits=2),
+            Figure("loop time of a scrape, at most", max(scrapes.on_loop) * 1e3, "ms", most=10.0, digits=1),
+            Figure("loop time of a scrape, median", median(scrapes.on_loop) * 1e3, "ms", digits=1),
+            Figure("a scrape until its page is there, median", median(scrapes.in_all) * 1e3, "ms"),
+            Figure("latest turn of the loop while a thread makes a page", scrapes.late * 1e3, "ms", digits=1),
+            Figure("latest turn of the loop while nothing is done", scrapes.late_idle * 1e3, "ms", digits=1),
+            Figure("size of a page", scrapes.size / 1e6, "MB", digits=2),
             Figure("a beat costs the sink", beat * 1e6, "µs", most=1.0, digits=2),
         ),
     )
@@ -78,8 +91,8 @@ def _group(name: str, number: int, tell: Sink, now: float) -> RateGroup:
     return group
 
 
-async def _scrape(page: Metrics) -> tuple[list[float], list[float], float, int]:
-    """Time the loop's thread and the whole for each page; then the loop's longest wait, and a page's size."""
+async def _scrape(page: Metrics) -> Scrapes:
+    """Time the loop's thread and the whole for each page, then watch how late the loop turns meanwhile."""
     on_loop, in_all, size = [], [], 0
     for _ in range(SCRAPES):
         page._pages.clear()  # noqa: SLF001 - else it would wait a second for each
@@ -88,16 +101,22 @@ async def _scrape(page: Metrics) -> tuple[list[float], list[float], float, int]:
         on_loop.append(time.thread_time() - loop_began)
         in_all.append(time.perf_counter() - began)
         size = len(body)
+    idle = await _longest_wait(asyncio.sleep(median(in_all)))
     page._pages.clear()  # noqa: SLF001
-    scrape = asyncio.create_task(page.render())
+    return Scrapes(on_loop, in_all, await _longest_wait(page.render()), idle, size)
+
+
+async def _longest_wait(work: Coroutine[None, None, object]) -> float:
+    """The most seconds by which a turn of the loop came late while something was under way, once begun."""
+    task = asyncio.create_task(work)
     await asyncio.sleep(0)
-    waited = 0.0
-    while not scrape.done():
+    longest = 0.0
+    while not task.done():
         began = time.perf_counter()
         await asyncio.sleep(0.001)
-        waited = max(waited, time.perf_counter() - began - 0.001)
-    await scrape
-    return on_loop, in_all, waited, size
+        longest = max(longest, time.perf_counter() - began - 0.001)
+    await task
+    return longest
 
 
 def _beat(sink: Sink) -> float:

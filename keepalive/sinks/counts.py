@@ -26,6 +26,9 @@ DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LATENESSES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds of how late an attempt may leave."""
 
+FAILURES = ("throttled", "denied", "transient")
+"""How an attempt ends that is not accepted."""
+
 _LOST = (Eligibility.LAPSED, Eligibility.DENIED)
 """What a target becomes whose heartbeat was given up."""
 
@@ -64,25 +67,42 @@ class Histogram:
 
 
 class CredentialReading(NamedTuple):
-    """What became of the targets of one credential, at a moment.
+    """What became of the targets of one credential, at a moment; copied flat, because the loop does it.
 
     Attributes:
         name: The credential.
-        targets: How many are in each state.
-        heartbeats: By outcome: `accepted`, or `failed` where the target lapsed or was denied instead.
-        attempts: By outcome: `accepted`, `throttled`, `denied`, `transient`.
+        states: How many targets are in each state, in the order of `Eligibility`.
+        accepted: Heartbeats that were accepted, each by one attempt.
+        failed: Heartbeats that were not: the target lapsed or was denied instead.
+        failures: Attempts that failed, in the order of `FAILURES`.
         eligible_seconds: Target-seconds that were eligible; never less than before.
         lapsed_seconds: Target-seconds that were lapsed; never less than before.
         expires_on: When its token ends, a moment of the engine's clock; None where that is not known.
     """
 
     name: str
-    targets: dict[Eligibility, int]
-    heartbeats: dict[str, int]
-    attempts: dict[str, int]
+    states: tuple[int, ...]
+    accepted: int
+    failed: int
+    failures: tuple[int, ...]
     eligible_seconds: float
     lapsed_seconds: float
     expires_on: float | None
+
+    @property
+    def targets(self) -> dict[Eligibility, int]:
+        """How many are in each state."""
+        return dict(zip(Eligibility, self.states, strict=True))
+
+    @property
+    def heartbeats(self) -> dict[str, int]:
+        """By outcome."""
+        return {"accepted": self.accepted, "failed": self.failed}
+
+    @property
+    def attempts(self) -> dict[str, int]:
+        """By outcome."""
+        return {"accepted": self.accepted, **dict(zip(FAILURES, self.failures, strict=True))}
 
 
 class _OfCredential:
@@ -102,7 +122,7 @@ class _OfCredential:
 
     def __init__(self) -> None:
         self.accepted = 0
-        self.failures = {"throttled": 0, "denied": 0, "transient": 0}
+        self.failures = dict.fromkeys(FAILURES, 0)
         self.expires_on: float | None = None
         self._failed = 0
         self._targets = dict.fromkeys(Eligibility, 0)
@@ -132,9 +152,10 @@ class _OfCredential:
         self._lapsed_least = max(self._lapsed_least, self._lapsed.at(now))
         return CredentialReading(
             name,
-            self._targets.copy(),
-            {"accepted": self.accepted, "failed": self._failed},
-            {"accepted": self.accepted, **self.failures},
+            tuple(self._targets.values()),
+            self.accepted,
+            self._failed,
+            tuple(self.failures.values()),
             self._eligible_least,
             self._lapsed_least,
             self.expires_on,

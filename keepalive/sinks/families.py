@@ -61,7 +61,7 @@ class Reading:
     @property
     def _present(self) -> Iterable[CredentialReading]:
         """Credentials that are in force or still have targets; gauges of the others would only mislead."""
-        return [one for one in self.credentials if one.name in self.in_force or any(one.targets.values())]
+        return [one for one in self.credentials if one.name in self.in_force or any(one.states)]
 
     def _unix(self, moment: float) -> float:
         return round(self.wall_now + moment - self.now, 3)
