@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
 from keepalive.config.reference import resolve
 from keepalive.config.wording import quote
 from keepalive.core.events import LeaseEnded, LeaseGranted, Sink
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.plan import admit
 from keepalive.core.target import Target
 from keepalive.engine.ports import Clock
@@ -29,24 +29,32 @@ MOST_TARGETS = 1_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """What somebody asked for; `ends_at` is a moment of the engine's clock."""
-
-    name: str
-    targets: tuple[Target, ...]
-    ends_at: float
-
-
 class Leases:
     """Holds what is leased behind the configuration's own targets, and lets go of it in time."""
 
-    def __init__(self, reload: Reload, clock: Clock, tell: Sink) -> None:
+    def __init__(
+        self,
+        reload: Reload,
+        clock: Clock,
+        tell: Sink,
+        keep: Callable[[LeaseChanges], None],
+        kept: Iterable[Lease] = (),
+    ) -> None:
+        """Wire it up.
+
+        Args:
+            reload: Puts what is leased in force; has those of `kept` in force already.
+            clock: Tells the time; nobody else waits on it.
+            tell: Gets what is granted, and what ends.
+            keep: Gets every change, for the next process.
+            kept: What another process had granted.
+        """
         self._reload = reload
         self._clock = clock
         self._tell = tell
-        self._leases: dict[str, Lease] = {}
-        self._holders: dict[Target, list[str]] = {}
+        self._keep = keep
+        self._leases = {lease.name: lease for lease in kept}
+        self._holders = _holders(self._leases.values())
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -96,7 +104,8 @@ class Leases:
         if old is None or old.targets != targets:
             self._check_room(name, targets)
         now = self._clock.now()
-        self._leases[name] = Lease(name, targets, now + ttl)
+        lease = self._leases[name] = Lease(name, targets, now + ttl)
+        self._keep({name: lease})
         self._wake.set()
         if old is None or old.targets != targets:
             self._tell(LeaseGranted(at=now, lease=name, targets=len(targets), ttl=ttl))
@@ -107,7 +116,7 @@ class Leases:
         """End a lease; False where there is none of that name."""
         if (lease := self._leases.pop(name, None)) is None:
             return False
-        self._tell(LeaseEnded(at=self._clock.now(), lease=lease.name, cause="released"))
+        self._end(lease, self._clock.now(), "released")
         await self._hold()
         return True
 
@@ -121,16 +130,17 @@ class Leases:
             if over := [lease for lease in self._leases.values() if lease.ends_at <= now]:
                 for lease in over:
                     del self._leases[lease.name]
-                    self._tell(LeaseEnded(at=lease.ends_at, lease=lease.name, cause="expired"))
+                    self._end(lease, lease.ends_at, "expired")
                 await self._hold()
 
     async def _hold(self) -> None:
         """Put what is leased now in force, in the order of asking."""
-        self._holders = {}
-        for lease in self._leases.values():
-            for target in lease.targets:
-                self._holders.setdefault(target, []).append(lease.name)
+        self._holders = _holders(self._leases.values())
         await self._reload.hold_too(tuple(self._holders))
+
+    def _end(self, lease: Lease, at: float, cause: str) -> None:
+        self._keep({lease.name: None})
+        self._tell(LeaseEnded(at=at, lease=lease.name, cause=cause))
 
     def _check_room(self, name: str, targets: tuple[Target, ...]) -> None:
         others = (lease.targets for lease in self._leases.values() if lease.name != name)
@@ -144,6 +154,15 @@ class Leases:
                     "release another lease, or take targets out of the configuration",
                     crowded=True,
                 )
+
+
+def _holders(leases: Iterable[Lease]) -> dict[Target, list[str]]:
+    """Who holds each target, by the order of asking."""
+    holders: dict[Target, list[str]] = {}
+    for lease in leases:
+        for target in lease.targets:
+            holders.setdefault(target, []).append(lease.name)
+    return holders
 
 
 def _check(name: str, references: tuple[str, ...], ttl: float) -> None:

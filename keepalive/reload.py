@@ -38,6 +38,7 @@ class Reload:
         client: CloudflareClient,
         clock: Clock,
         tell: Sink,
+        leased: tuple[Target, ...] = (),
     ) -> None:
         """Wire it up.
 
@@ -48,10 +49,11 @@ class Reload:
             client: Gets the credentials.
             clock: Tells the time.
             tell: Gets what became of it.
+            leased: What is held behind the configuration's own targets.
         """
         self._configuration = configuration
         self._targets = _targets(configuration.plan)
-        self._leased: tuple[Target, ...] = ()
+        self._leased = leased
         self._started_with = _fixed(configuration)
         self._credentials = configuration.credentials
         self._seen = dict(configuration.secret_files)

@@ -17,7 +17,7 @@ from keepalive.errors import LeaseError, TargetError
 from keepalive.leases import LONGEST_TTL, MOST_TARGETS, Leases
 from keepalive.reload import Reload
 from tests.support.configured import ACCOUNT_ID, Folder
-from tests.support.virtual import FakeClient, LoopClock, Recorder
+from tests.support.virtual import FakeClient, LoopClock, MemoryStore, Recorder
 
 pytestmark = pytest.mark.looptime
 
@@ -49,12 +49,14 @@ CRON = Target("prod", ACCOUNT_ID, "cron")
 class Daemon:
     """A scheduler with a fake client, and what is leased of it."""
 
-    def __init__(self, folder: Folder, text: str) -> None:
+    def __init__(self, folder: Folder, text: str, store: MemoryStore | None = None) -> None:
         self.folder, self.text = folder, text
         self.told, self.fake, self.clock = Recorder(), FakeClient(), LoopClock()
         configuration = self.read()
-        self.scheduler = Scheduler(self.fake, self.clock, self.told, chance=lambda: 0.5)
-        self.scheduler.apply(configuration.plan)
+        self.scheduler = Scheduler(self.fake, self.clock, self.told, chance=lambda: 0.5, store=store)
+        kept = self.scheduler.kept_leases
+        leased = tuple(target for lease in kept for target in lease.targets)
+        self.scheduler.apply(configuration.plan_with(leased))
         self.reload = Reload(
             configuration,
             self.read,
@@ -62,8 +64,9 @@ class Daemon:
             client=CloudflareClient(configuration.credentials, base_url="http://127.0.0.1:1"),
             clock=self.clock,
             tell=self.told,
+            leased=leased,
         )
-        self.leases = Leases(self.reload, LoopClock(), self.told)
+        self.leases = Leases(self.reload, LoopClock(), self.told, self.scheduler.keep_leases, kept)
 
     def read(self) -> Configuration:
         return self.folder.read(self.text)
@@ -74,8 +77,8 @@ class Daemon:
 
 
 @asynccontextmanager
-async def running(path: Path, text: str = CONFIG) -> AsyncIterator[Daemon]:
-    daemon = Daemon(Folder(path), text)
+async def running(path: Path, text: str = CONFIG, store: MemoryStore | None = None) -> AsyncIterator[Daemon]:
+    daemon = Daemon(Folder(path), text, store)
     tasks = [asyncio.create_task(daemon.scheduler.run()), asyncio.create_task(daemon.leases.run())]
     await asyncio.sleep(1)
     yield daemon
@@ -168,6 +171,29 @@ async def test_what_the_quota_cannot_hold_is_refused_with_the_reason_and_changes
         assert raised.value.crowded
         assert [lease.name for lease in daemon.leases] == ["tail"]
         assert not daemon.told.named("target.refused")
+
+
+async def test_leases_go_on_in_the_next_process_with_their_renewals_and_their_ends(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with running(tmp_path, store=store) as daemon:
+        await daemon.leases.put("tail", ("cron",), None, 60)
+        await daemon.leases.put("gone", ("mail",), None, 600)
+        await daemon.leases.release("gone")
+        await asyncio.sleep(20)
+    now = asyncio.get_running_loop().time()
+    following = store.reopen(now)
+    async with running(tmp_path, store=following) as after:
+        assert [lease.name for lease in after.leases] == ["tail"]
+        assert [lease.ends_at for lease in after.leases] == pytest.approx([61], abs=1)
+        assert after.leases.holders(CRON) == ("tail",)
+        standing = after.scheduler.groups["default"].standing_of(CRON, after.clock.now())
+        assert standing is not None
+        assert standing.state.holds
+        await asyncio.sleep(45)
+
+        assert after.scheduler.group_of(CRON) is None
+        assert after.names() == ["lease.ended"]
+    assert following.reopen(now).leases == ()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from keepalive.core.events import Sink, StateFailed, StateRecovered, StateRestored
 from keepalive.core.group import RateGroup
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.plan import GroupPlan
 from keepalive.core.state import GroupState
 from keepalive.engine.ports import Clock, Store
@@ -33,6 +34,7 @@ class Journal:
         self._clock = clock
         self._tell = tell
         self._touched: set[RateGroup] = set()
+        self._leases: dict[str, Lease | None] = {}
         self._incomplete: set[RateGroup] = set()
         self._prepared: dict[str, GroupState | StoreError] = {}
         self._wake = asyncio.Event()
@@ -83,6 +85,16 @@ class Journal:
         self._touched.add(group)
         self._wake.set()
 
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """Those that an earlier process had granted."""
+        return self._store.leases
+
+    def keep(self, changes: LeaseChanges) -> None:
+        """Some leases have changed."""
+        self._leases.update(changes)
+        self._wake.set()
+
     async def run(self) -> None:
         """Save what is touched, until cancelled."""
         while True:
@@ -105,7 +117,8 @@ class Journal:
         """Write once; while the disk is stuck, changes wait in the groups and cost no memory."""
         self._wake.clear()
         touched, self._touched = self._touched, set()
-        if not touched:
+        leases, self._leases = self._leases, {}
+        if not touched and not leases:
             return
         now = self._clock.now()
         whole = touched & self._incomplete
@@ -113,16 +126,18 @@ class Journal:
         self._incomplete |= touched
         stuck = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._tell_stuck)
         try:
-            await self._store.save(states, now)
+            await self._store.save(states, leases, now)
             self._incomplete -= touched
+            leases = {}
         except StoreError as error:
             self._tell_failure(error)
         finally:
             stuck.cancel()
             self._touched |= touched & self._incomplete
-        if self._touched:
+            self._leases = leases | self._leases
+        if self._touched or self._leases:
             self._wake.set()
-        if not self._incomplete and self._failed_at is not None:
+        if not self._incomplete and not leases and self._failed_at is not None:
             now = self._clock.now()
             self._tell(StateRecovered(at=now, failed_for=now - self._failed_at))
             self._failed_at = None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.outcome import Outcome
 from keepalive.core.plan import GroupPlan
 from keepalive.core.state import GroupState
@@ -50,9 +51,11 @@ class Store(Protocol):
 
     Attributes:
         path: Where it is, for people.
+        leases: Those that an earlier process had granted, on the clock of now; some may have ended.
     """
 
     path: str
+    leases: tuple[Lease, ...]
 
     def known(self, group: str) -> GroupState:
         """What an earlier process knew of a group that has not begun yet, its calls aside."""
@@ -76,8 +79,8 @@ class Store(Protocol):
         """
         ...
 
-    async def save(self, states: Mapping[str, GroupState], at: float) -> None:
-        """Remember what became of these groups.
+    async def save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
+        """Remember what became of these groups and leases.
 
         The renewals given are added to those that are known; all else replaces what was known. Calls are
         not looked at: `charge` has them. One call at a time.

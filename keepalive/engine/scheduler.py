@@ -11,6 +11,7 @@ from math import inf
 
 from keepalive.core.events import DaemonDraining, DaemonReady, Event, LoopStalled, Sink, SuspendDetected
 from keepalive.core.group import RateGroup
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.outcome import Attempt, Fault, Order, Outcome, Transient
 from keepalive.core.pace import Pace
 from keepalive.core.plan import GroupPlan, Plan
@@ -194,6 +195,16 @@ class Scheduler:
                 self._journal.charge(group, now)
             return 0.0
         return ready_at - now
+
+    @property
+    def kept_leases(self) -> tuple[Lease, ...]:
+        """The leases that an earlier process had granted; some may have ended."""
+        return self._journal.leases if self._journal else ()
+
+    def keep_leases(self, changes: LeaseChanges) -> None:
+        """Let these changes outlive the process, within 200 ms."""
+        if self._journal:
+            self._journal.keep(changes)
 
     # --- the loop ------------------------------------------------------------------------------
 

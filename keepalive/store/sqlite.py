@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
+from keepalive.core.lease import LeaseChanges
 from keepalive.core.plan import GroupPlan
 from keepalive.core.stamp import Stamp
 from keepalive.core.state import GroupState
@@ -38,6 +39,7 @@ class SqliteStore:
 
     Attributes:
         path: The file.
+        leases: Those that an earlier process had granted, on the clock of its opening.
     """
 
     def __init__(self, path: Path, boot_id: str, now: float) -> None:
@@ -73,7 +75,8 @@ class SqliteStore:
         except (OSError, sqlite3.Error, ValueError, TypeError) as error:
             self._lock.release()
             raise self._unusable(error) from None
-        self._known = known or {}
+        self._known = dict(known.groups) if known else {}
+        self.leases = known.leases if known else ()
 
     def known(self, group: str) -> GroupState:
         """What an earlier process knew of a group, its calls aside."""
@@ -110,10 +113,10 @@ class SqliteStore:
         if ring is not None and ring.charge(at):
             self._scribe.submit(ring.flush)
 
-    async def save(self, states: Mapping[str, GroupState], at: float) -> None:
-        """Remember what became of these groups, in a thread: the loop goes on meanwhile."""
+    async def save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
+        """Remember what became of these groups and leases, in a thread: the loop goes on meanwhile."""
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._save, states, at)
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._save, states, leases, at)
         except RuntimeError as error:  # no thread to be had, for want of memory
             raise self._unusable(OSError(errno.ENOMEM, str(error))) from None
 
@@ -126,7 +129,7 @@ class SqliteStore:
         self._scribe.shutdown(wait=False)
         self._lock.release()
 
-    def _save(self, states: Mapping[str, GroupState], at: float) -> None:
+    def _save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
         if not self._lock.holds():
             hint = "restart keepalive: until then nothing is kept"
             raise StoreError(self.path, "was deleted or moved away while it was in use", hint)
@@ -137,7 +140,7 @@ class SqliteStore:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:
-                tables.put(self._connection, states, Stamp(self._boot_id, at))
+                tables.put(self._connection, states, leases, Stamp(self._boot_id, at))
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 

@@ -1,4 +1,4 @@
-"""The tables: how the states of the rate groups lie in one file of SQLite."""
+"""The tables: how the states of the rate groups, and the leases, lie in one file of SQLite."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import asdict
 from itertools import groupby
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.outcome import Fault
 from keepalive.core.stamp import Stamp
 from keepalive.core.state import GroupState, Refusal
@@ -50,9 +52,26 @@ PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
+_LEASES = """
+CREATE TABLE IF NOT EXISTS leases (
+    name TEXT PRIMARY KEY, targets TEXT NOT NULL, ends_at REAL NOT NULL,
+    boot_id TEXT NOT NULL, saved_at REAL NOT NULL
+) STRICT
+"""
+"""A file of this format may be without: nobody who knows no leases is disturbed by them."""
+
+_LONGEST_LEASE = 86_401.0
+"""Seconds for which no lease is granted at a time."""
 
 
-def look(path: Path, ours: Stamp) -> dict[str, GroupState] | None:
+class Known(NamedTuple):
+    """What a file says, on the clock of its reader."""
+
+    groups: Mapping[str, GroupState]
+    leases: tuple[Lease, ...]
+
+
+def look(path: Path, ours: Stamp) -> Known | None:
     """Read a file, and leave every byte of it as it is.
 
     Args:
@@ -60,7 +79,7 @@ def look(path: Path, ours: Stamp) -> dict[str, GroupState] | None:
         ours: The moment.
 
     Returns:
-        What is known of each group, on the clock of `ours`; None when nothing was ever written.
+        What is known, on the clock of `ours`; None when nothing was ever written.
 
     Raises:
         StoreError: It belongs to another program or to a newer version.
@@ -76,12 +95,12 @@ def look(path: Path, ours: Stamp) -> dict[str, GroupState] | None:
     return _look(path, "rw", ours)  # a first writer was killed half way: SQLite has to take that back
 
 
-def connect(path: Path, states: Mapping[str, GroupState] | None, ours: Stamp) -> sqlite3.Connection:
+def connect(path: Path, known: Known | None, ours: Stamp) -> sqlite3.Connection:
     """Open a file for writing, and let it say what is known now: what is old, or of another boot, goes.
 
     Args:
         path: The file.
-        states: What `look` gave.
+        known: What `look` gave.
         ours: The moment.
 
     Raises:
@@ -89,23 +108,27 @@ def connect(path: Path, states: Mapping[str, GroupState] | None, ours: Stamp) ->
     """
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        if states is None:
+        if known is None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_TABLES)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         with connection:
-            for table in ("rate_groups", "renewals", "refusals"):
+            connection.execute(_LEASES)
+            for table in ("rate_groups", "renewals", "refusals", "leases"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
-            put(connection, states or {}, ours)
+            if known:
+                put(connection, known.groups, {lease.name: lease for lease in known.leases}, ours)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def put(connection: sqlite3.Connection, states: Mapping[str, GroupState], at: Stamp) -> None:
-    """Write what became of these groups, within the caller's transaction.
+def put(
+    connection: sqlite3.Connection, states: Mapping[str, GroupState], leases: LeaseChanges, at: Stamp
+) -> None:
+    """Write what became of these groups and leases, within the caller's transaction.
 
     Raises:
         sqlite3.Error: It cannot be written.
@@ -141,6 +164,15 @@ def put(connection: sqlite3.Connection, states: Mapping[str, GroupState], at: St
             for refusal in state.refusals
         ),
     )
+    write("DELETE FROM leases WHERE name = ?", ((name,) for name in leases))
+    write(
+        "INSERT INTO leases VALUES (?, ?, ?, ?, ?)",
+        (
+            (lease.name, json.dumps(lease.targets), lease.ends_at, at.boot_id, at.at)
+            for lease in leases.values()
+            if lease
+        ),
+    )
 
 
 def code_of(error: sqlite3.Error) -> int:
@@ -148,10 +180,12 @@ def code_of(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def _look(path: Path, mode: str, ours: Stamp) -> dict[str, GroupState] | None:
+def _look(path: Path, mode: str, ours: Stamp) -> Known | None:
     place = f"{path.absolute().as_uri()}?mode={mode}"
     with closing(sqlite3.connect(place, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
-        return dict(_states(connection, ours)) if _has_tables(connection, path) else None
+        if not _has_tables(connection, path):
+            return None
+        return Known(dict(_states(connection, ours)), tuple(_leases(connection, ours)))
 
 
 def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
@@ -193,6 +227,16 @@ def _states(connection: sqlite3.Connection, ours: Stamp) -> Iterator[tuple[str, 
         )
         _believe(state, saved_at)
         yield name, state.carried_over(Stamp(boot_id, saved_at), ours)
+
+
+def _leases(connection: sqlite3.Connection, ours: Stamp) -> Iterator[Lease]:
+    (there,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'leases'").fetchone()
+    rows = connection.execute("SELECT * FROM leases ORDER BY rowid") if there else ()
+    for name, targets, ends_at, boot_id, saved_at in rows:
+        if not (-inf < saved_at < inf and ends_at - saved_at <= _LONGEST_LEASE):
+            raise ValueError("a lease without end")
+        lease = Lease(name, tuple(Target(*each) for each in json.loads(targets)), ends_at)
+        yield lease.carried_over(Stamp(boot_id, saved_at), ours)
 
 
 def _refusal(key: str, fault: str, opened_at: float) -> Refusal:

@@ -281,7 +281,7 @@ async def test_what_is_known_is_told_and_gone_on_with() -> None:
         await let_pass(1)
     now = desk.clock.now()
     refusal = Refusal(("prod",), Fault("authentication"), 0.0)
-    await desk.store.save({"default": GroupState(refusals=(refusal,))}, now)
+    await desk.store.save({"default": GroupState(refusals=(refusal,))}, {}, now)
 
     told, group = Recorder(), RateGroup("default")
     group.apply(desk.group.plan, now)

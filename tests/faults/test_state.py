@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.daemon import started, until
 from keepalive.core.events import StateFailed
+from keepalive.core.lease import LeaseChanges
 from keepalive.core.plan import GroupPlan, Policy
 from keepalive.core.state import GroupState
 from keepalive.engine import journal
@@ -33,7 +34,7 @@ async def live_before(home: House) -> None:
     store = SqliteStore(home.folder / STATE, clock.boot_id, clock.now())
     store.begin(GroupPlan(group, ()), clock.now())
     store.charge(group, clock.now())
-    await store.save({group: GroupState(throttles=1)}, clock.now())
+    await store.save({group: GroupState(throttles=1)}, {}, clock.now())
     store.close()
     await until(lambda: not (home.folder / f"{STATE}-wal").exists())  # a thread of its own closes the file
 
@@ -174,10 +175,10 @@ class StuckStore(SqliteStore):
         self.free = threading.Event()
         self.stuck = threading.Event()
 
-    def _save(self, states: Mapping[str, GroupState], at: float) -> None:
+    def _save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
         self.stuck.set()
         self.free.wait(10)
-        super()._save(states, at)
+        super()._save(states, leases, at)
 
 
 async def test_a_disk_that_is_stuck_delays_no_heartbeat_and_is_told(

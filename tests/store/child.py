@@ -127,7 +127,7 @@ def spend(folder: Path, clock: BootClock, writer: int) -> None:
                 signal.sigtimedwait((), 0.001)  # as between two requests: five times as many as may leave
                 os.write(writer, struct.pack("=dd", 0.0, at))
             at = clock.now()
-            await store.save({"default": GroupState(renewed=((API, at),))}, at)
+            await store.save({"default": GroupState(renewed=((API, at),))}, {}, at)
             os.write(writer, struct.pack("=dd", 1.0, at))
 
     asyncio.run(run())

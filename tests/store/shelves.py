@@ -33,7 +33,7 @@ def refused(key: Key = ("prod",), opened_at: float = 990.0, cause: str = "authen
 def save(store: Store, state: GroupState, at: float, name: str = "default") -> None:
     """Let one group be saved, on a loop of its own."""
     states: Mapping[str, GroupState] = {name: state}
-    asyncio.run(store.save(states, at))
+    asyncio.run(store.save(states, {}, at))
 
 
 class Shelf(Protocol):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
 import pytest
 
+from keepalive.core.lease import Lease
 from keepalive.core.ledger import Ledger
 from keepalive.core.stamp import UNWRITTEN
 from keepalive.core.state import GroupState
+from keepalive.engine.ports import Store
 from tests.store.shelves import API, WEB, WHOLE, MemoryShelf, Shelf, SqliteShelf, plan, refused, save
 
 
@@ -113,6 +116,30 @@ def test_a_call_counts_for_a_period_and_no_longer(shelf: Shelf) -> None:
         store.charge("default", at)
 
     assert moments(shelf.open(1070).begin(plan(period=60), 1070)) == [1020.0]
+
+
+# --- leases ------------------------------------------------------------------------------------
+
+
+def keep(store: Store, at: float, **leases: Lease | None) -> None:
+    asyncio.run(store.save({}, leases, at))
+
+
+def test_leases_are_kept_by_name_with_their_targets_in_order_and_one_that_ended_is_gone(shelf: Shelf) -> None:
+    store = shelf.open(1000)
+    keep(store, 1001, one=Lease("one", (WEB, API, WHOLE), 1100), two=Lease("two", (API,), 1200))
+    keep(store, 1002, two=Lease("two", (WEB,), 1300), three=Lease("three", (API,), 1400))
+    keep(store, 1003, three=None)
+
+    assert shelf.open(1004).leases == (Lease("one", (WEB, API, WHOLE), 1100), Lease("two", (WEB,), 1300))
+    assert len(shelf.open(5000).leases) == 2, "whether one has ended is for others to say"
+
+
+def test_after_another_boot_a_lease_lasts_as_long_as_was_left_of_it(shelf: Shelf) -> None:
+    keep(shelf.open(1000), 1010, one=Lease("one", (API,), 1100))
+
+    assert shelf.open(20, "two").leases == (Lease("one", (API,), 110),)
+    assert shelf.open(50, "two").leases == (Lease("one", (API,), 110),)
 
 
 # --- another boot ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from keepalive.core.events import Event
+from keepalive.core.lease import Lease, LeaseChanges
 from keepalive.core.outcome import Accepted, Fault, Outcome, Transient
 from keepalive.core.plan import GroupPlan
 from keepalive.core.stamp import Stamp, carried
@@ -119,6 +120,8 @@ class MemoryStore:
         self.closed = False
         self._boot_id = boot_id
         self._known: dict[str, GroupState] = {}
+        self.leases: tuple[Lease, ...] = ()
+        self._leases: dict[str, tuple[Stamp, Lease]] = {}
         self._states: dict[str, tuple[Stamp, GroupState]] = {}
         self._calls: dict[str, list[Stamp]] = {}
         self._room: dict[str, int] = {}
@@ -131,6 +134,8 @@ class MemoryStore:
         store._known = {name: state.carried_over(then, ours) for name, (then, state) in self._states.items()}
         store._states = {name: (ours, state) for name, state in store._known.items()}
         store._calls, store._room = self._calls, self._room
+        store.leases = tuple(lease.carried_over(then, ours) for then, lease in self._leases.values())
+        store._leases = {lease.name: (ours, lease) for lease in store.leases}
         return store
 
     def known(self, group: str) -> GroupState:
@@ -158,7 +163,7 @@ class MemoryStore:
             calls.append(Stamp(self._boot_id, at))
             del calls[: -self._room[group]]  # no more than a quota so far could count
 
-    async def save(self, states: Mapping[str, GroupState], at: float) -> None:
+    async def save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
         await self.free.wait()
         if self.fault:
             raise self.fault
@@ -168,6 +173,10 @@ class MemoryStore:
             renewed = dict(old[1].renewed if old else ()) | dict(state.renewed)
             kept = replace(state, renewed=tuple(renewed.items()), calls=())
             self._states[name] = (Stamp(self._boot_id, at), kept)
+        for name, lease in leases.items():
+            self._leases.pop(name, None)
+            if lease:
+                self._leases[name] = (Stamp(self._boot_id, at), lease)
 
     def close(self) -> None:
         self.closed = True
