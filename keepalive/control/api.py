@@ -25,9 +25,9 @@ from keepalive.control.reply import Reply, encode, listing, reply
 from keepalive.control.views import Object, Viewpoint
 from keepalive.core.events import ConfigRejected
 from keepalive.core.group import RateGroup
+from keepalive.core.lease import Lease
 from keepalive.core.target import Target
 from keepalive.errors import LeaseError, RequestError, TargetError
-from keepalive.leases import Lease
 
 T = TypeVar("T")
 

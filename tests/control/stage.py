@@ -90,7 +90,7 @@ class Stage:
             clock=self.clock,
             tell=self.tell,
         )
-        self.leases = Leases(self.reload, self.clock, self.tell)
+        self.leases = Leases(self.reload, self.clock, self.tell, self.scheduler.keep_leases)
         self.probe = Probe(self.scheduler, self.clock.now, lambda: self.leases.guests)
         self.socket = self.folder.path / "k.sock"
         self.control = self.opens()
