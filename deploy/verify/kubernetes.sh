@@ -36,7 +36,7 @@ build() {
     done
   done
   .venv/bin/python -m pytest -q --no-header tests/deploy/test_kubernetes.py >"$built/said" 2>&1 || fail "$(cat "$built/said")"
-  proved "base and overlays ($(cd deploy/kubernetes/overlays && echo *)) build by $(kubectl version --client 2>/dev/null | tr '\n' ' ')"
+  proved "base and overlays ($(cd deploy/kubernetes/overlays && echo *)) build, $(kubectl version --client 2>/dev/null | paste -sd ' ')"
   proved "all of it is valid, strictly, for Kubernetes $oldest and $newest; restricted Pod Security holds"
 }
 

@@ -53,9 +53,13 @@ def play_cluster(folder: Path) -> None:
     pod = Pod.of("cluster", folder)
     [container] = pod.spec["containers"]
     with pod.runs(container, KEEPALIVE_HEARTBEAT__WINDOW="6s") as daemon:
+        took = daemon.passes("startupProbe")
+        if daemon.probe("readinessProbe"):
+            raise BrokenError("readinessProbe passes although nobody is eligible")
+        proved(f"Deployment: without Cloudflare startupProbe passes after {took:.1f} s, readinessProbe fails")
         with emulator():
-            proved(f"Deployment: startupProbe passes after {daemon.passes('startupProbe'):.1f} s")
-            proved(f"Deployment: readinessProbe passes {daemon.passes('readinessProbe'):.1f} s later")
+            took = daemon.passes("readinessProbe")
+            proved(f"Deployment: with Cloudflare readinessProbe passes {took:.1f} s later")
         took = wait("readinessProbe to fail without Cloudflare", lambda: not daemon.probe("readinessProbe"))
         if not daemon.probe("livenessProbe"):
             raise BrokenError("livenessProbe fails for want of Cloudflare")
@@ -138,7 +142,7 @@ class Pod:
     @contextmanager
     def runs(self, container: Tree, **environ: str) -> Iterator[Container]:
         """Run one of its containers until the block ends."""
-        security = container["securityContext"]
+        security = {**self.spec["securityContext"], **container["securityContext"]}
         name = f"keepalive-pod-{container['name']}"
         given = {
             "KEEPALIVE_CLOUDFLARE__BASE_URL": f"http://127.0.0.1:{EMULATOR}/client/v4",
@@ -151,7 +155,7 @@ class Pod:
         output(
             *("docker", "run", "--detach", "--name", name, "--network", "host"),
             *("--user", f"{security['runAsUser']}:{security['runAsGroup']}"),
-            *("--group-add", str(self.spec["securityContext"]["fsGroup"])),
+            *("--group-add", str(security["fsGroup"])),
             *(["--read-only"] if security["readOnlyRootFilesystem"] else []),
             *([] if security["allowPrivilegeEscalation"] else ["--security-opt", "no-new-privileges"]),
             *(f"--cap-drop={one}" for one in security["capabilities"]["drop"]),
