@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,6 +113,27 @@ def test_a_working_directory_that_is_gone_breaks_no_probe(
     deleted.rmdir()
     with answering(folder.path / "k.sock", Script({("GET", "/healthz"): WELL})):
         assert keepalive("health", "--socket", f"{folder.path}/k.sock").code == 0
+
+
+def test_it_is_quick() -> None:
+    def seconds(*arguments: str) -> float:
+        def once() -> float:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
+            return time.perf_counter() - started
+
+        return min(once() for _ in range(5))
+
+    # 45 ms where an empty Python takes 10; the bound moves with the machine, and with what else it does.
+    assert seconds("-m", "keepalive", "health", "--socket", "/none") < max(0.12, 8 * seconds("-c", "pass"))
+
+
+@pytest.mark.parametrize("redirection", ["", ">/dev/full", ">&-"])
+def test_the_exit_code_does_not_depend_on_who_reads(folder: Folder, redirection: str) -> None:
+    command = f'"{sys.executable}" -m keepalive health --socket none.sock {redirection}'
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert ("(there is none)" in ran.stdout) is (redirection == "")
 
 
 @pytest.mark.parametrize(
