@@ -201,8 +201,10 @@ def _rest(overview: Overview, rows: Sequence[Row]) -> Iterator[str]:
 def _remarks(seen: Seen, now: datetime, most: int | None) -> Iterator[str]:
     """Why targets fail, each reason once, and what is wrong with rate groups."""
     faults = Counter(map(_explained, (target.fault for target in seen.targets if target.fault)))
+    counts = seen.overview.targets
+    least = "at least " if len(seen.targets) < counts.total - counts.eligible else ""
     yield from (
-        f"{count:,} {'target' if count == 1 else 'targets'}: {said}"
+        f"{least}{count:,} {'target' if count == 1 else 'targets'}: {said}"
         for said, count in faults.most_common(most)
     )
     if most is not None and len(faults) > most:

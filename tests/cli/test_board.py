@@ -111,6 +111,11 @@ def test_one_reason_of_many_targets_is_told_once() -> None:
     assert said.startswith("12 targets: forbidden (HTTP 403, code 10000): no permission; give ")
 
 
+def test_of_more_failing_targets_than_were_looked_at_the_number_is_not_known() -> None:
+    seen = Seen(whole(targets=counts(denied=3)), targets(target("a", "denied", fault=DENIED)), ())
+    assert board(seen, NOW, SCREEN).below[-1].startswith("at least 1 target: forbidden (")
+
+
 def test_names_from_elsewhere_do_not_drive_the_terminal() -> None:
     fault = {**DENIED, "detail": "\x1b]0;owned\x07", "hint": "\x9b2J"}
     text = "\n".join(plain(shown(target("a\x1b[31m", "denied", fault=fault, credential="\r"))))
