@@ -84,6 +84,10 @@ image:
 	"$$engine" build --build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' keepalive/_version.py) \
 	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) -t keepalive:dev .
 
+## verify-systemd: the units, under systemd 252 and 257 booted for it (PART=quick: systemd-analyze)
+verify-systemd: venv
+	@VERIFY="$(VERIFY)" deploy/verify/systemd.sh $(PART)
+
 ## verify-container: the image and the compose files, built and run by real engines (PART=quick only lints them)
 verify-container: venv
 	@VERIFY="$(VERIFY)" deploy/verify/container.sh $(PART)
@@ -111,4 +115,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-container verify-kubernetes verify-prometheus lock clean help
+.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-systemd verify-container verify-kubernetes verify-prometheus lock clean help
