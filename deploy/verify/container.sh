@@ -119,7 +119,7 @@ compose() {
     --file "$stage/docker/trial.yaml" --file "$stage/alone.yaml" --profile sidecar "$@"
 }
 
-says() { compose --ansi never logs --no-color --no-log-prefix "$1" 2>/dev/null | grep "$2"; }
+says() { compose --ansi never logs --no-color --no-log-prefix "$1" 2>/dev/null | grep "$2" >/dev/null; }
 ask() { compose exec -T keepalive "$@" 2>&1; }
 
 by_compose() {
