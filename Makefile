@@ -113,6 +113,6 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-9s %s\n", $$1, substr($$0, length($$1) + 3)}'
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-17s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
 .PHONY: venv run test cover check format bench promises soak kills faults audit image verify-systemd verify-container verify-kubernetes verify-prometheus lock clean help
