@@ -4,69 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 from urllib.parse import quote
 
-from aiohttp import ClientError, ClientPayloadError, ClientResponse
+from aiohttp import ClientError
 from yarl import URL
 
 from keepalive._version import __version__
+from keepalive.cloudflare import live_tail, query
 from keepalive.cloudflare.auth import ApiToken, Credential
+from keepalive.cloudflare.exchange import Reply, Signature, read_body
 from keepalive.cloudflare.failure import failure
-from keepalive.cloudflare.judge import Cut, judge
+from keepalive.cloudflare.filters import explained
+from keepalive.cloudflare.live_tail import Doors
 from keepalive.cloudflare.pool import Pool
 from keepalive.cloudflare.proxy import proxy_for
-from keepalive.cloudflare.quota import Fields, merged
+from keepalive.cloudflare.quota import merged
+from keepalive.cloudflare.tls import tls_context
 from keepalive.cloudflare.verification import TokenActive, TokenUnverifiable, verdict
-from keepalive.core.outcome import Accepted, Denied, Outcome, Transient
+from keepalive.core.outcome import Accepted, Denied, Outcome, Throttled, Transient
 from keepalive.core.target import Target
-from keepalive.errors import ConfigError, ConfigFault
+from keepalive.core.telemetry import Page, Prepared, Question, Wanted
 
 PROJECT_URL = "https://github.com/keepalive-dev/keepalive"
 USER_AGENT = f"keepalive/{__version__} (+{PROJECT_URL})"
 
 LARGEST_BODY = 64 * 1024
-"""Bytes of a reply that are read; no honest one comes near."""
+"""Bytes of a reply that are read, a query's aside; no honest one comes near."""
 
 REMEMBERED_ACCOUNTS = 4096
 """URLs kept ready; beyond that they are made anew, so that a stream of leases cannot fill the memory."""
 
-SHORTEST_SECRET = 6
-"""Bytes from which a secret is looked for in replies; a shorter one would be found in any of them."""
-
-_HEARTBEAT = "workers/observability/telemetry/live-tail/heartbeat"
+_TELEMETRY = "workers/observability/telemetry"
 _FIXED_HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # replies are tiny, and what is not packed cannot be a bomb
     "Content-Type": "application/json",
     "User-Agent": USER_AGENT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Signature:
-    """A credential made ready: all headers of a request, and what of them must never be quoted."""
-
-    headers: dict[str, str] = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
-
-
-class _Reply(NamedTuple):
-    """What came back, before anybody judged it."""
-
-    status: int
-    fields: Fields
-    body: bytes
-    cut: Cut | None
-
-    def judged(self, wall_now: float) -> Outcome:
-        """Say what it means."""
-        return judge(self.status, self.fields, self.body, cut=self.cut, wall_now=wall_now)
 
 
 class CloudflareClient:
@@ -76,12 +54,13 @@ class CloudflareClient:
     redirects are never followed, cookies and ~/.netrc are ignored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by name, and all but two have a default
         self,
         credentials: Mapping[str, Credential],
         *,
         base_url: str,
         ca_file: str | None = None,
+        live_tail_hosts: tuple[str, ...] = (),
         keepalive_seconds: float = 60.0,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -93,6 +72,7 @@ class CloudflareClient:
                 not sent.
             ca_file: A CA bundle that is trusted besides the system's, not instead of it: a proxy that
                 inspects TLS often leaves some hosts alone.
+            live_tail_hosts: Where a live tail may be besides, as `HOST` or `HOST:PORT` in lower case.
             keepalive_seconds: How long an idle connection is kept; has to be above the interval, or
                 every beat opens a new one.
             wall_clock: Seconds since 1970, for a `Retry-After` that is a date.
@@ -103,15 +83,16 @@ class CloudflareClient:
         origin = URL(base_url).origin()
         self._base = f"{origin}{URL(base_url).raw_path.rstrip('/')}"
         self._host = f"{origin.host}:{origin.port}"
+        self._doors = Doors(origin, live_tail_hosts)
         self._proxy = proxy_for(origin)
         self._pool = Pool(
-            tls=_tls_context(ca_file) if origin.scheme == "https" else None,
+            tls=tls_context(ca_file) if origin.scheme == "https" else None,
             keepalive_seconds=keepalive_seconds,
             largest_read=LARGEST_BODY,
         )
         self._wall_clock = wall_clock
         self._urls: dict[str, URL] = {}
-        self._signatures: dict[str, _Signature] = {}
+        self._signatures: dict[str, Signature] = {}
         self._tokens: frozenset[str] = frozenset()
         self.replace_credentials(credentials)
 
@@ -139,7 +120,45 @@ class CloudflareClient:
         script = target.script_id
         body = b"{}" if script is None else json.dumps({"scriptId": script}, separators=(",", ":")).encode()
         reply = await self._exchange("POST", self._heartbeat_url(target.account_id), signature, body, timeout)
-        return reply.judged(self._wall_clock()) if isinstance(reply, _Reply) else reply
+        return reply.judged(self._wall_clock()) if isinstance(reply, Reply) else reply
+
+    async def prepare(
+        self, target: Target, wanted: Wanted, *, timeout: float
+    ) -> Prepared | Throttled | Denied | Transient:
+        """Open a live tail session that waits for its one WebSocket, within `timeout` seconds.
+
+        Raises:
+            KeyError: The target's credential is unknown: a bug of the caller's.
+        """
+        signature = self._signatures[target.credential]
+        url = self._telemetry_url(target.account_id, "live-tail")
+        reply = await self._exchange("POST", url, signature, live_tail.request(target, wanted), timeout)
+        if isinstance(reply, Transient):
+            return reply
+        outcome = reply.judged(self._wall_clock())
+        if isinstance(outcome, Accepted):
+            return live_tail.prepared(outcome, reply.body, self._doors)
+        return explained(outcome, wanted)
+
+    async def query(
+        self, target: Target, question: Question, *, timeout: float
+    ) -> Page | Throttled | Denied | Transient:
+        """Ask what a target logged, within `timeout` seconds.
+
+        Raises:
+            KeyError: The target's credential is unknown: a bug of the caller's.
+        """
+        signature = self._signatures[target.credential]
+        url, body = self._telemetry_url(target.account_id, "query"), query.request(target, question)
+        largest = query.LARGEST_REPLY
+        reply = await self._exchange("POST", url, signature, body, timeout, largest=largest)
+        if isinstance(reply, Transient):
+            return reply
+        opened = query.opened(reply.body)
+        outcome = reply.with_body(opened.envelope).judged(self._wall_clock())
+        if isinstance(outcome, Accepted):
+            return query.page(outcome, opened.result)
+        return explained(outcome, question.wanted)
 
     async def verify(
         self,
@@ -185,7 +204,7 @@ class CloudflareClient:
         Raises:
             ConfigError: A secret holds a character that no header can carry.
         """
-        signatures = {name: _signature(name, credential) for name, credential in credentials.items()}
+        signatures = {name: Signature.of(name, each, _FIXED_HEADERS) for name, each in credentials.items()}
         self._signatures = signatures
         self._tokens = frozenset(name for name, each in credentials.items() if isinstance(each, ApiToken))
 
@@ -197,9 +216,16 @@ class CloudflareClient:
         outcome = reply.judged(self._wall_clock())
         return verdict(outcome, reply.body) if isinstance(outcome, Accepted) else outcome
 
-    async def _exchange(
-        self, method: str, url: URL, signature: _Signature, body: bytes | None, timeout: float
-    ) -> _Reply | Transient:
+    async def _exchange(  # noqa: PLR0913 - one request, and how much of an answer it may have
+        self,
+        method: str,
+        url: URL,
+        signature: Signature,
+        body: bytes | None,
+        timeout: float,
+        *,
+        largest: int = LARGEST_BODY,
+    ) -> Reply | Transient:
         """Send one request, connecting included, and read its reply."""
         lot, sent_at = self._pool.take(), asyncio.get_running_loop().time()
         try:
@@ -215,64 +241,23 @@ class CloudflareClient:
                     proxy_headers=self._proxy.headers if self._proxy else None,
                 ) as answer,
             ):
-                seen, cut = await _read(answer)
+                seen, cut = await read_body(answer, largest)
         except (ClientError, OSError) as error:
             self._pool.doubt(lot, error, sent_at)
             return failure(error, self._host, timeout=timeout)
         finally:
             await self._pool.give_back(lot)
         self._pool.trust()
-        for secret in signature.secrets:
-            seen = seen.replace(secret, b"[secret]")
-        return _Reply(answer.status, merged(answer.headers), seen, cut)
+        return Reply(answer.status, merged(answer.headers), seen, cut, signature)
 
     def _heartbeat_url(self, account_id: str) -> URL:
         url = self._urls.get(account_id)
         if url is None:
             if len(self._urls) >= REMEMBERED_ACCOUNTS:
                 self._urls.clear()
-            url = URL(f"{self._base}/accounts/{quote(account_id, safe='')}/{_HEARTBEAT}", encoded=True)
+            url = self._telemetry_url(account_id, "live-tail/heartbeat")
             self._urls[account_id] = url
         return url
 
-
-async def _read(answer: ClientResponse) -> tuple[bytes, Cut | None]:
-    """Read a body, but no more than `LARGEST_BODY` bytes of it."""
-    body = bytearray()
-    try:
-        async for chunk in answer.content.iter_any():
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                answer.close()
-                return b"", Cut.TOO_LARGE
-    except ClientPayloadError:
-        return b"", Cut.TRUNCATED
-    return bytes(body), None
-
-
-def _signature(name: str, credential: Credential) -> _Signature:
-    signed = credential.headers()
-    if not all(value.isascii() and value.isprintable() for value in signed.values()):
-        found, hint = (
-            "a secret with a character that no HTTP header can carry",
-            "look for a line break or quotes",
-        )
-        raise ConfigError((ConfigFault(f"credentials.{name}", "", found, hint),))
-    secrets = (value.removeprefix("Bearer ").encode() for value in signed.values())
-    return _Signature(
-        _FIXED_HEADERS | signed, tuple(each for each in secrets if len(each) >= SHORTEST_SECRET)
-    )
-
-
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            found = "no PEM certificates" if isinstance(error, ssl.SSLError) else str(error.strerror).lower()
-            fault = ConfigFault(
-                ca_file, "cloudflare.ca_file", found, "name a readable PEM file of CA certificates"
-            )
-            raise ConfigError((fault,)) from None
-    return context
+    def _telemetry_url(self, account_id: str, call: str) -> URL:
+        return URL(f"{self._base}/accounts/{quote(account_id, safe='')}/{_TELEMETRY}/{call}", encoded=True)

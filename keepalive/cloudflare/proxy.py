@@ -15,6 +15,8 @@ from yarl import URL
 
 from keepalive.errors import ConfigError, ConfigFault
 
+_OPENED_BY = {"wss": "https", "ws": "http"}
+
 
 class Proxy(NamedTuple):
     """A proxy: where it is, and the headers that open it.
@@ -35,17 +37,19 @@ class Proxy(NamedTuple):
 def proxy_for(base: URL) -> Proxy | None:
     """Say which proxy leads to `base`: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case.
 
-    Loopback is never asked for through a proxy: it would be the proxy's own.
+    Loopback is never asked for through a proxy: it would be the proxy's own. A WebSocket goes the way of
+    the HTTP that opens it.
 
     Raises:
         ConfigError: The variable holds no address of an HTTP proxy.
     """
     host = base.host or ""
+    scheme = _OPENED_BY.get(base.scheme, base.scheme)
     found = getproxies()
-    value = found.get(base.scheme) or found.get("all")
+    value = found.get(scheme) or found.get("all")
     if not value or _is_loopback(host) or proxy_bypass(f"{host}:{base.port}"):
         return None
-    variable = f"${base.scheme.upper()}_PROXY" if found.get(base.scheme) else "$ALL_PROXY"
+    variable = f"${scheme.upper()}_PROXY" if found.get(scheme) else "$ALL_PROXY"
     try:
         url = URL(value if "://" in value else f"http://{value}")
         bare = url.origin()

@@ -84,7 +84,7 @@ def events_in(values: object) -> list[Event]:
     for value in values:
         if not isinstance(value, dict):
             raise FrameError(f"{_KINDS.get(type(value), 'null')} instead of an event in a list")
-        events.append(_event(_written(value), value))
+        events.append(_event(written(value), value))
     return events
 
 
@@ -102,6 +102,24 @@ def exactly(text: str | bytes) -> object:
         raise FrameError("JSON that is nested too deeply") from None
     except ValueError:
         raise FrameError("no JSON") from None
+
+
+def written(value: dict[str, object]) -> str:
+    """Write what was parsed anew; half a surrogate pair, which UTF-8 cannot hold, as an escape again.
+
+    Raises:
+        FrameError: It is nested too deeply, or holds a number beyond all bounds.
+    """
+    try:
+        raw = _ENCODER.encode(value)
+        raw.encode()
+    except UnicodeEncodeError:
+        return _ASCII_ENCODER.encode(value)
+    except RecursionError:
+        raise FrameError("JSON that is nested too deeply") from None
+    except ValueError:
+        raise FrameError("a number that no JSON can hold") from None
+    return raw
 
 
 def _parsed(text: str) -> object:
@@ -138,20 +156,6 @@ def _no_constant(_: str) -> object:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
-
-
-def _written(value: dict[str, object]) -> str:
-    """Write an event anew; half a surrogate pair, which UTF-8 cannot hold, as an escape again."""
-    try:
-        raw = _ENCODER.encode(value)
-        raw.encode()
-    except UnicodeEncodeError:
-        return _ASCII_ENCODER.encode(value)
-    except RecursionError:
-        raise FrameError("JSON that is nested too deeply") from None
-    except ValueError:
-        raise FrameError("a number that no JSON can hold") from None
-    return raw
 
 
 def _event(raw: str, value: Mapping[str, object]) -> Event:

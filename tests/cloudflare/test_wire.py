@@ -493,6 +493,18 @@ def test_no_name_of_loopback_has_a_proxy(host: str, monkeypatch: pytest.MonkeyPa
     assert proxy_for(URL("https://127.example.test/")) is not None
 
 
+@pytest.mark.parametrize(("url", "opened_by"), [("wss://a.example", "HTTPS"), ("ws://a.example", "HTTP")])
+def test_a_websocket_goes_through_the_proxy_of_the_http_that_opens_it(
+    url: str, opened_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{opened_by}_PROXY", "http://127.0.0.1:1")
+
+    found = proxy_for(URL(url))
+
+    assert found
+    assert found.url == URL("http://127.0.0.1:1")
+
+
 def test_a_proxy_shows_its_place_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://someone:canary-word@proxy.example.test:3128")
 
