@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from keepalive.cloudflare.filters import filters_of
+from keepalive.cloudflare.judge import printable
 from keepalive.core.outcome import Accepted, Denied, Fault, Transient
 from keepalive.core.target import Scope, Target
 from keepalive.core.telemetry import Prepared, Wanted
@@ -54,7 +55,7 @@ class Place:
 class Doors:
     """The places where a live tail may be.
 
-    - The API's own host, at the API's own port or, with TLS, at 443.
+    - The API's own host, at the API's own port or, where the API speaks TLS, at 443 with TLS.
     - Any host below cloudflare.com at 443 with TLS, where the API is below it too and speaks TLS. Nowhere
       else is a neighbour trusted for its domain: without a list of public suffixes nobody can tell
       where a domain begins that one owner has (`co.uk`, `workers.dev`), and with one it is out of date.
@@ -86,8 +87,8 @@ class Doors:
         return f"{place} is neither the API's host nor one of cloudflare.live_tail_hosts", hint
 
     def _is_own(self, place: Place) -> bool:
-        ports = {self._port, 443} if place.scheme == "wss" else {self._port}
-        return place.host == self._host and place.port in ports
+        standard = self._secure and place.scheme == "wss" and place.port == 443
+        return place.host == self._host and (place.port == self._port or standard)
 
     def _is_cloudflares(self, place: Place) -> bool:
         secure = self._secure and place.scheme == "wss" and place.port == 443
@@ -115,7 +116,8 @@ def prepared(accepted: Accepted, body: bytes, doors: Doors) -> Prepared | Denied
     if isinstance(found, Prepared):
         return found
     detail, hint = found
-    fault = Fault("ws_url", f"the wsUrl is refused: {detail}", 200, cf_ray=accepted.cf_ray, hint=hint)
+    words = printable(f"the wsUrl is refused: {detail}")
+    fault = Fault("ws_url", words, 200, cf_ray=accepted.cf_ray, hint=hint)
     return Denied(fault, Scope.TARGET)
 
 
