@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
@@ -140,6 +141,26 @@ class GroupPage(Answer):
     next: str | None
 
 
+class LeaseFields(Said):
+    """One lease, with how its targets stand."""
+
+    lease: str
+    targets: tuple[TargetSaid, ...]
+    ends_at: str
+    ends_in_seconds: float
+
+
+class LeaseSaid(LeaseFields, Answer):
+    """`GET` or `PUT /v1/leases/{id}`."""
+
+
+class LeasePage(Answer):
+    """Some leases, and the cursor of those behind them."""
+
+    leases: tuple[LeaseFields, ...]
+    next: str | None
+
+
 class Reloaded(Answer):
     """`POST /v1/reload`: what is in force now, or why the old one stays."""
 
@@ -205,6 +226,41 @@ def rate_groups(daemon: Daemon) -> Iterator[GroupSaid]:
 def reload(daemon: Daemon) -> Reloaded:
     """Have it read its configuration again."""
     return _read(Reloaded, daemon, daemon.ask("POST", "/v1/reload"), 200, 422)
+
+
+def take_lease(
+    daemon: Daemon, name: str, targets: Sequence[str], credential: str | None, ttl: float
+) -> LeaseSaid:
+    """Have it hold targets for so many seconds from now on; asking again renews it."""
+    wish: Json = {"targets": list(targets), "ttl_seconds": ttl}
+    body = json.dumps(wish | ({"credential": credential} if credential else {})).encode()
+    return _read(LeaseSaid, daemon, daemon.ask("PUT", _lease(name), body), 200, 201)
+
+
+def lease(daemon: Daemon, name: str) -> LeaseSaid:
+    """Ask for one lease."""
+    return _read(LeaseSaid, daemon, daemon.ask("GET", _lease(name)))
+
+
+def leases(daemon: Daemon) -> Iterator[LeaseFields]:
+    """Ask for every lease, page by page."""
+    after = None
+    while True:
+        page = _read(LeasePage, daemon, daemon.ask("GET", _page("/v1/leases", [], PAGE, after)))
+        yield from page.leases
+        after = page.next
+        if after is None:
+            return
+
+
+def release_lease(daemon: Daemon, name: str) -> None:
+    """Have it let go of a lease."""
+    if (answer := daemon.ask("DELETE", _lease(name))).status != 204:
+        raise refusal(answer)
+
+
+def _lease(name: str) -> str:
+    return f"/v1/leases/{quote(name, safe='')}"
 
 
 def take_call(daemon: Daemon, group: str) -> Loan:

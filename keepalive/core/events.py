@@ -352,6 +352,40 @@ class LeaseEnded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTaken(Event):
+    """The daemon at `address` holds so many targets for this process, which therefore does not beat."""
+
+    name: ClassVar[str] = "lease.taken"
+    lease: str
+    address: str
+    targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost(Event):
+    """The daemon does not hold the targets of this process any more: it beats, until the daemon is back."""
+
+    name: ClassVar[str] = "lease.lost"
+    _level: ClassVar[Level] = Level.WARNING
+    lease: str
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseUnavailable(Event):
+    """No daemon can hold the targets of this process: it beats.
+
+    Where a daemon runs that has the same rate group, the calls are charged to its ledger nevertheless; else
+    nobody shares the quota with this process.
+    """
+
+    name: ClassVar[str] = "lease.unavailable"
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilitySummary(Event):
     """Counts per state, and the share of target-seconds that were eligible since the start (0 to 1)."""
 

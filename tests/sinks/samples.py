@@ -25,6 +25,9 @@ from keepalive.core.events import (
     HeartbeatAccepted,
     LeaseEnded,
     LeaseGranted,
+    LeaseLost,
+    LeaseTaken,
+    LeaseUnavailable,
     LoopStalled,
     StateFailed,
     StateRecovered,
@@ -123,5 +126,8 @@ EVENTS: tuple[Event, ...] = (
     ConfigRejected(at=0, faults=("keepalive.toml:1: unknown key",)),
     LeaseGranted(at=0, lease="tail", targets=2, ttl=600.0),
     LeaseEnded(at=0, lease="tail", cause="expired"),
+    LeaseTaken(at=0, lease="exec-4711", address="/run/keepalive/keepalive.sock", targets=2),
+    LeaseLost(at=0, lease="exec-4711", cause="no daemon answers at /run/k.sock", hint="start it"),
+    LeaseUnavailable(at=0, cause="no daemon answers at /run/k.sock", hint="start it"),
     summary(),
 )

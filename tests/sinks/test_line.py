@@ -48,6 +48,9 @@ KEYS = {
     "control.failed": ["address", "cause", "hint"],
     "lease.granted": ["lease", "targets", "ttl_seconds"],
     "lease.ended": ["lease", "cause"],
+    "lease.taken": ["lease", "address", "targets"],
+    "lease.lost": ["lease", "cause", "hint"],
+    "lease.unavailable": ["cause", "hint"],
     "eligibility.summary": [
         *("pending", "eligible", "at_risk", "lapsed", "denied", "refused"),
         *("eligible_ratio", "heartbeats", "attempts", "final"),

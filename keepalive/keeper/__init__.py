@@ -1,0 +1,1 @@
+"""Keeps targets eligible for a command or a program: by heartbeats of its own, or by a lease of a daemon."""
