@@ -148,3 +148,34 @@ class DaemonRefusedError(KeepaliveError):
         self.found = found
         self.hint = hint
         super().__init__(f"{found}; {hint}" if hint else found)
+
+    @property
+    def passing(self) -> bool:
+        """Whether it may be over in a moment: a daemon that stops, or has too much to do."""
+        return self.status >= 500 or self.status in (408, 429)
+
+
+class NotKeptError(KeepaliveError):
+    """The targets could not be made eligible before the command of `exec`, which was not started."""
+
+    exit_code: ClassVar[int] = 125
+
+
+class CommandNotRunnableError(KeepaliveError):
+    """The command of `exec` is there, and cannot be run."""
+
+    exit_code: ClassVar[int] = 126
+
+    def __init__(self, name: str, found: str) -> None:
+        super().__init__(
+            f"{name!r} cannot be run ({found}); is it executable, and does a script begin with #!?"
+        )
+
+
+class CommandNotFoundError(KeepaliveError):
+    """There is no such command."""
+
+    exit_code: ClassVar[int] = 127
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no command {name!r}; write its path, or look at $PATH")

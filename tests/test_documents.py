@@ -32,7 +32,8 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 EMULATOR = (ROOT / "docs" / "emulator.md").read_text(encoding="utf-8")
 SIMULATE = (ROOT / "docs" / "simulate.md").read_text(encoding="utf-8")
 
-COMMAND_LINES = [*([name] for name in COMMANDS if name != "config"), ["config", "show"]]
+GROUPS = {"config": ("show",), "lease": ("add", "list", "release")}
+COMMAND_LINES = [[name, *filter(None, [deep])] for name in COMMANDS for deep in GROUPS.get(name, ("",))]
 
 
 def named(page: Path) -> str:

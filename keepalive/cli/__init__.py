@@ -10,17 +10,21 @@ from contextlib import suppress
 from types import FrameType
 
 ENDLESS = frozenset({"run", "demo", "emulator"})
-"""Commands that a signal ends as it should; and so does it `status --watch`."""
+"""Commands that a signal ends as it should; and so does it `status --watch` and `lease add --hold`."""
+
+_ENDLESS_WITH = {"status": "--watch", "lease": "--hold"}
 
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit code."""
     _open_standard_streams()
-    leave = _Leave(0 if ENDLESS.intersection(sys.argv[1:2]) or "--watch" in sys.argv[2:] else None)
+    leave = _Leave(0 if _endless(sys.argv[1:]) else None)
     code: str | int | None = 0
     try:
         for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, leave)
+            # What a background job of a script ignores, the command of `exec` shall ignore too.
+            if sys.argv[1:2] != ["exec"] or signal.getsignal(signum) is not signal.SIG_IGN:
+                signal.signal(signum, leave)
         if sys.argv[1:2] == ["run"]:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the file is still to be read
         code = _probe() if sys.argv[1:2] == ["health"] else None
@@ -51,6 +55,12 @@ def _probe() -> int | None:
     with suppress(OSError):  # the exit code says it too
         print(reason, end="\n" if reason else "", flush=True)  # noqa: T201 - typer would be waited for
     return 1 if reason else 0
+
+
+def _endless(arguments: list[str]) -> bool:
+    """Whether a signal is how this command ends."""
+    name, *rest = arguments or [""]
+    return name in ENDLESS or _ENDLESS_WITH.get(name) in rest
 
 
 class _Leave:

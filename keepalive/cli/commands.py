@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, str] = {
     "status": "Say how the running daemon's targets stand.",
     "health": "Say nothing while the daemon is well; else say why not.",
     "reload": "Have the running daemon read its configuration again, and say what changed.",
+    "exec": "Keep targets eligible for as long as a command runs.",
+    "lease": "Have the running daemon hold targets for a while.",
     "simulate": "Play hours of heartbeats and faults in virtual time against a model of Cloudflare.",
     "demo": "Play keepalive against a local Cloudflare, with faults on the way.",
     "emulator": "Run a local Cloudflare until Ctrl-C, for tests of other programs.",
@@ -60,7 +62,8 @@ class _Commands(TyperGroup):
 
 
 def _command(name: str) -> Any:
-    entry: Callable[..., None] | typer.Typer = getattr(import_module(f"keepalive.cli.{name}"), name)
+    module = import_module(f"keepalive.cli.{name}")
+    entry: Callable[..., None] | typer.Typer = getattr(module, name)
     if isinstance(entry, typer.Typer):
         group = entry
         for command in group.registered_commands:
@@ -68,7 +71,7 @@ def _command(name: str) -> Any:
                 command.callback = with_options(command.callback)
     else:
         group = typer.Typer(context_settings=_CONTEXT, add_completion=False, rich_markup_mode=None)
-        group.command(name)(with_options(entry))
+        group.command(name, cls=getattr(module, "SHAPE", None))(with_options(entry))
     return get_command(group)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -50,8 +50,8 @@ class Options:
         """True unless the command line or `$NO_COLOR` forbids colours."""
         return not (self.no_color or os.environ.get("NO_COLOR"))
 
-    def read(self) -> Configuration:
-        """Read the configuration.
+    def read(self, environ: Mapping[str, str] | None = None) -> Configuration:
+        """Read the configuration; `environ` stands in for the environment of the process.
 
         Raises:
             ConfigError: It has faults.
@@ -60,8 +60,9 @@ class Options:
 
         given = {"log.format": self.log_format, "log.level": self.log_level}
         overrides = {key: value for key, value in given.items() if value is not None}
-        named = self.config or Path(os.environ.get("KEEPALIVE_CONFIG", ""))
-        return load(self.config, overrides, os.environ, working_directory(named))
+        environ = os.environ if environ is None else environ
+        named = self.config or Path(environ.get("KEEPALIVE_CONFIG", ""))
+        return load(self.config, overrides, environ, working_directory(named))
 
     def access(self, socket: Path | None = None) -> Access:
         """Find out where a running daemon may answer, whatever else the configuration says.
@@ -88,6 +89,16 @@ SocketOption = Annotated[
     ),
 ]
 """What the commands that ask a running daemon have too."""
+
+
+def duration(value: str | float) -> float:
+    """Read a duration of the command line, for `typer.Option(parser=...)`."""
+    from keepalive.config.duration import HINT, parse_duration  # noqa: PLC0415 - as below
+
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} {error}; {HINT}") from None
 
 
 def working_directory(config: Path | None) -> Path:

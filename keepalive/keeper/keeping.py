@@ -67,7 +67,9 @@ async def keeping(  # noqa: PLR0913 - what is kept by which rules, and where it 
             )
             keeper: Keeper = await stack.enter_async_context(leased(leaning))
         except (DaemonUnreachableError, DaemonRefusedError) as error:
-            tell(LeaseUnavailable(at=clock.now(), cause=error.found, hint=error.hint))
+            alone = isinstance(error, DaemonUnreachableError)
+            cause = f"{error.found}, so the quota is not shared" if alone else error.found
+            tell(LeaseUnavailable(at=clock.now(), cause=cause, hint=error.hint))
             keeper = await stack.enter_async_context(begin())
         yield keeper
 

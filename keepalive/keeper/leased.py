@@ -29,6 +29,12 @@ RENEW_SECONDS = 20.0
 LOOK_SECONDS = 1.0
 """Seconds between two looks at how the targets stand."""
 
+SOON_SECONDS = 0.1
+"""The same while somebody waits for the first heartbeats."""
+
+SOON_LOOKS = 50
+"""How many of these; an outage may last longer."""
+
 CROWDED_SECONDS = 5.0
 """Seconds until a daemon whose quota had no room is asked again."""
 
@@ -174,8 +180,10 @@ class Leased:
 
     async def _lean(self) -> DaemonUnreachableError | DaemonRefusedError:
         """Renew and look for as long as the daemon holds the targets, and say why it does not any more."""
+        soon = SOON_LOOKS
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            soon = soon - 1 if Eligibility.PENDING in map(self.state, self._targets) else 0
+            await asyncio.sleep(SOON_SECONDS if soon > 0 else LOOK_SECONDS)
             lost = await self._ask()
             self._notice()
             if lost is not None and (not _passing(lost) or self._too_long_away()):
@@ -275,8 +283,7 @@ class Leased:
 
 
 def _passing(error: DaemonUnreachableError | DaemonRefusedError) -> bool:
-    """Whether it may be over in a moment: a restart, a drain, a daemon that has too much to do."""
-    return isinstance(error, DaemonUnreachableError) or error.status >= 500 or error.status in (408, 429)
+    return isinstance(error, DaemonUnreachableError) or error.passing
 
 
 def _fault(said: FaultSaid) -> Fault:

@@ -28,6 +28,9 @@ except SystemExit:
     print(*sys.modules)
 """
 
+DEEPER = {"config": ("show",), "lease": ("add",)}
+"""Which command of those that have some stands for them."""
+
 WRITTEN = [name for name in COMMANDS if find_spec(f"keepalive.cli.{name}")]
 
 
@@ -53,7 +56,7 @@ def test_the_table_says_what_each_command_says_of_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_every_command_has_an_example_and_the_common_options(keepalive: Keepalive, name: str) -> None:
-    deep = [name, "show"] if name == "config" else [name]
+    deep = [name, *DEEPER.get(name, ())]
     ran = keepalive(*deep, "-h")
     assert ran.code == 0
     assert f"keepalive {' '.join(deep)}" in ran.out.partition("Example: ")[2]
