@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from keepalive.errors import ConfigError, ConfigFault
+from keepalive.sinks.journal import prioritised, reads
 
 if TYPE_CHECKING:
     from keepalive.config import Configuration
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+STDERR = 2
 
 
 def _named(text: str) -> Path:
@@ -143,10 +146,10 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 def warn(configuration: Configuration) -> None:
     """Tell on stderr what the configuration does that is allowed and yet unwise."""
     for warning in configuration.warnings:
-        complain(f"keepalive: warning: {warning}")
+        complain(f"keepalive: warning: {warning}", "warning")
 
 
-def complain(text: str) -> None:
+def complain(text: str, level: LogLevel = "error") -> None:
     """Say on stderr what is wrong. That it cannot be written ends nobody: a full disk lapses no target."""
     with suppress(OSError):
-        typer.echo(text, err=True)
+        typer.echo(prioritised(text, level) if reads(STDERR) else text, err=True)

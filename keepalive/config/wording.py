@@ -86,4 +86,5 @@ def one_of(words: Iterable[str]) -> str:
 
 def shown(path: Path, cwd: Path) -> str:
     """Write a path the short way where it lies below the working directory."""
-    return str(path.relative_to(cwd)) if path.is_relative_to(cwd) else str(path)
+    below = cwd != cwd.parent and path.is_relative_to(cwd)  # below / is everything
+    return str(path.relative_to(cwd)) if below else str(path)

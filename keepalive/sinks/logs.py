@@ -9,6 +9,7 @@ from enum import StrEnum
 from structlog.processors import JSONRenderer
 
 from keepalive.core.events import Event, Level
+from keepalive.sinks import journal
 from keepalive.sinks.console import console
 from keepalive.sinks.line import Line, WallAt, line_of
 from keepalive.sinks.outlet import Outlet
@@ -17,8 +18,6 @@ from keepalive.sinks.repeats import Repeats
 Renderer = Callable[[Line], str]
 
 _RANKS = {level: rank for rank, level in enumerate(Level)}
-_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
-"""What syslog and the journal call the levels (sd-daemon(3))."""
 
 
 class LogFormat(StrEnum):
@@ -92,8 +91,7 @@ class LogSink:
     def _write(self, line: Line) -> None:
         text = self._render(line)
         if self._priorities:
-            prefix = f"<{_PRIORITIES[str(line['level'])]}>"
-            text = prefix + text.replace("\n", f"\n{prefix}")
+            text = journal.prioritised(text, str(line["level"]))
         self._outlet.write(text)
 
 
@@ -120,7 +118,7 @@ def open_log(
         render = console(colour=colour and terminal and not plain)
     else:
         render = json_text
-    priorities = _is_journal(descriptor)
+    priorities = journal.reads(descriptor)
     return LogSink(Outlet(descriptor), render, wall_at=wall_at, level=level, priorities=priorities)
 
 
@@ -130,12 +128,3 @@ _json = JSONRenderer(separators=(",", ":"))
 def json_text(line: Line) -> str:
     """Render a line as one JSON object; everything that is not ASCII is escaped."""
     return str(_json(None, "", dict(line)))
-
-
-def _is_journal(descriptor: int) -> bool:
-    """Whether the journal reads the descriptor: `$JOURNAL_STREAM` is its `device:inode` (systemd.exec(5))."""
-    stream = os.environ.get("JOURNAL_STREAM")
-    if not stream:
-        return False
-    found = os.fstat(descriptor)
-    return stream == f"{found.st_dev}:{found.st_ino}"

@@ -7,6 +7,7 @@ import sys
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -241,3 +242,18 @@ def test_shells_complete_commands_and_their_options() -> None:
     assert completed("keepalive ch", 1) == {"check"}
     assert {"--offline", "--config", "--json"} <= completed("keepalive check --", 2)
     assert completed("keepalive config ", 2) == {"show"}
+
+
+def test_faults_reach_the_journal_as_errors_and_warnings_as_warnings(tmp_path: Path) -> None:
+    config = tmp_path / "k.toml"
+    config.write_text('[credentials.prod]\napi_token = "t"\n[heartbeat]\nintervall = 1\n')
+    config.chmod(0o600)
+    written = tmp_path / "journal"
+    with written.open("w") as stream:
+        found = os.fstat(stream.fileno())
+        environ = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        command = [sys.executable, "-m", "keepalive", "check", "--offline", "--config", str(config)]
+        ended = subprocess.run(command, stderr=stream, env=environ, check=False, timeout=30)
+
+    assert ended.returncode == 78
+    assert [line[:3] for line in written.read_text().splitlines()] == ["<3>"] * 3

@@ -6,6 +6,7 @@ import pytest
 import trustme
 
 from keepalive.config import load
+from keepalive.config.wording import shown
 from keepalive.core.target import Target
 from keepalive.errors import ConfigError
 from tests.support.configured import ACCOUNT_ID, PROD, TARGETS, Folder
@@ -359,3 +360,11 @@ def test_an_unreadable_file_is_a_fault(folder: Folder, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("os.open", refuse)  # root, who may run this, reads everything
     assert folder.fault().startswith("keepalive.toml: the configuration may not be read by this user; ")
+
+
+@pytest.mark.parametrize(
+    ("cwd", "said"),
+    [("/", "/etc/keepalive/k.toml"), ("/etc", "keepalive/k.toml"), ("/srv", "/etc/keepalive/k.toml")],
+)
+def test_a_path_is_short_below_the_working_directory_and_whole_below_the_root(cwd: str, said: str) -> None:
+    assert shown(Path("/etc/keepalive/k.toml"), Path(cwd)) == said
