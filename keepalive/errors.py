@@ -155,6 +155,10 @@ class DaemonRefusedError(KeepaliveError):
         return self.status >= 500 or self.status in (408, 429)
 
 
+class NotEligibleError(KeepaliveError):
+    """A target is refused: waiting does not make it eligible."""
+
+
 class NotKeptError(KeepaliveError):
     """The targets could not be made eligible before the command of `exec`, which was not started."""
 

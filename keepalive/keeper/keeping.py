@@ -15,9 +15,9 @@ from keepalive.engine.clock import BootClock
 from keepalive.errors import DaemonRefusedError, DaemonUnreachableError
 from keepalive.keeper.bell import Bell
 from keepalive.keeper.leased import Leased, leased
-from keepalive.keeper.own import Own, own
+from keepalive.keeper.own import Own, narrowed, own
 from keepalive.keeper.ports import Keeper
-from keepalive.keeper.quota import StayingLender
+from keepalive.keeper.quota import StayingLender, quotas_of
 from keepalive.keeper.tenancy import find_tenancy
 
 
@@ -30,6 +30,7 @@ async def keeping(  # noqa: PLR0913 - what is kept by which rules, and where it 
     tell: Sink,
     clock: BootClock,
     prefix: str,
+    lean: bool = True,
 ) -> AsyncIterator[Keeper]:
     """Keep targets eligible as long as this is entered.
 
@@ -40,16 +41,20 @@ async def keeping(  # noqa: PLR0913 - what is kept by which rules, and where it 
         tell: Gets every event, and who keeps the targets eligible.
         clock: Tells the time; nobody else waits on it.
         prefix: What a lease's name begins with, such as `exec`.
+        lean: False where only this process knows the credential: no daemon can speak for it.
 
     Raises:
         ConfigError: On entering: the CA file, the proxy's address or a secret cannot be used.
     """
-    bell, lender = Bell(), StayingLender(access)
+    bell, lender = Bell(), StayingLender(access, quotas_of(narrowed(configuration, targets)))
 
     def begin() -> AbstractAsyncContextManager[Own]:
         return own(configuration, targets, clock=clock, tell=tell, bell=bell, lender=lender)
 
     async with AsyncExitStack() as stack:
+        if not lean:
+            yield await stack.enter_async_context(begin())
+            return
         try:
             tenancy = await find_tenancy(configuration, targets, access, prefix)
             client = await stack.enter_async_context(_client(configuration))

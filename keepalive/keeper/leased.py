@@ -17,6 +17,7 @@ from keepalive.core.target import Target
 from keepalive.engine.ports import Clock
 from keepalive.errors import DaemonRefusedError, DaemonUnreachableError
 from keepalive.keeper.bell import Bell
+from keepalive.keeper.beside import beside
 from keepalive.keeper.ports import Keeper, Landlord
 from keepalive.keeper.quota import StayingLender
 
@@ -302,11 +303,7 @@ async def leased(keeper: Leased) -> AsyncIterator[Leased]:
     """
     await keeper.begin()
     try:
-        async with asyncio.TaskGroup() as tasks:
-            leaning = tasks.create_task(keeper.run(), name="lease")
-            try:
-                yield keeper
-            finally:
-                leaning.cancel()
+        async with beside({"lease": keeper.run()}):
+            yield keeper
     finally:
         await keeper.end()

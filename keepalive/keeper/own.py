@@ -18,6 +18,7 @@ from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
 from keepalive.engine.ports import Client
 from keepalive.keeper.bell import Bell
+from keepalive.keeper.beside import beside
 from keepalive.keeper.quota import StayingLender
 from keepalive.reload import Reload
 
@@ -118,13 +119,5 @@ async def own(  # noqa: PLR0913 - what it holds, and the parts that another keep
         reload = Reload(
             ours, lambda: ours, scheduler=parts.scheduler, client=parts.client, clock=clock, tell=tell
         )
-        async with asyncio.TaskGroup() as tasks:
-            errands = (
-                tasks.create_task(parts.scheduler.run(), name="heartbeats"),
-                tasks.create_task(reload.watch(), name="secrets"),
-            )
-            try:
-                yield Own(parts, ours, clock, bell, lender)
-            finally:
-                for errand in errands:
-                    errand.cancel()
+        async with beside({"heartbeats": parts.scheduler.run(), "secrets": reload.watch()}):
+            yield Own(parts, ours, clock, bell, lender)
