@@ -84,7 +84,7 @@ def answering(address: Path | tuple[str, int], script: Script) -> Iterator[tuple
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do  # noqa: N815 - as http.server wants them
+        do_GET = do_POST = do_PUT = do_DELETE = do  # noqa: N815 - as http.server wants them
 
         def log_message(self, *_: object) -> None:
             pass
