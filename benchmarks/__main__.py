@@ -10,12 +10,14 @@ from benchmarks.connections import connections
 from benchmarks.drain import drain
 from benchmarks.help import help_time
 from benchmarks.report import Report
+from benchmarks.sidecar import sidecar
 from benchmarks.trace import trace
 
 BENCHMARKS: Mapping[str, Callable[[int, float, str], Report]] = {
     "help": help_time,
     "drain": drain,
     "trace": trace,
+    "sidecar": sidecar,
     "connections": connections,
 }
 """The short ones first. Each gets the seed, the minutes that a long one takes, and how it was called."""
@@ -43,9 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(name: str, seed: int, minutes: float) -> bool:
     command = f"python -m benchmarks {name}"
-    if name in ("trace", "connections"):
+    if name in ("trace", "sidecar", "connections"):
         command += f" --minutes {minutes:g}"
-    if name == "trace":
+    if name in ("trace", "sidecar"):
         command += f" --seed {seed}"
     report = BENCHMARKS[name](seed, minutes, command)
     print("", *report.markdown(), f"- saved as {report.save().name}", sep="\n", flush=True)
