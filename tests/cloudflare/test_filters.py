@@ -44,7 +44,8 @@ def test_what_is_wanted_inside_of_what_is_wanted_is_a_group() -> None:
 
 
 def test_a_script_is_one_more_condition() -> None:
-    assert filters_within("api", Wanted()) == {"filterCombination": "and", "filters": [ITS_OWN]}
+    for everything in (Wanted(), Wanted(any_of=True)):
+        assert filters_within("api", everything) == {"filterCombination": "and", "filters": [ITS_OWN]}
     assert filters_within("api", Wanted((ERRORS,))) == {
         "filterCombination": "and",
         "filters": [ITS_OWN, WRITTEN[0]],

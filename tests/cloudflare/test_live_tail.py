@@ -150,9 +150,13 @@ def test_an_allowed_host_is_allowed_at_its_port(further: str, given: str) -> Non
         ("tail.example.net:8443", "wss://tail.example.net/"),
         ("tail.example.net", "wss://a.tail.example.net/"),
         ("tail.example.net", "wss://example.net/"),
+        ("tail.example.net:65536", "wss://tail.example.net:65536/"),
+        ("tail.example.net:0", "wss://tail.example.net:0/"),
     ],
 )
-def test_an_allowed_host_allows_no_other_port_and_no_neighbour(further: str, given: str) -> None:
+def test_an_allowed_host_allows_neither_a_neighbour_nor_a_port_that_is_out_of_range(
+    further: str, given: str
+) -> None:
     refused(given, CLOUDFLARE, further)
 
 
