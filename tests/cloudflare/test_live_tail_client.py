@@ -190,8 +190,7 @@ async def test_every_fault_of_the_way_is_an_outcome(ask: Ask, fault: Fault, caus
     assert outcome.fault.cause == cause
 
 
-@BOTH
-async def test_nobody_waits_longer_than_the_timeout(ask: Ask) -> None:
+async def test_nobody_waits_longer_than_the_timeout() -> None:
     async def hang(_: Request, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
