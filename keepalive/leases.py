@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 
+from keepalive.config.duration import format_duration
 from keepalive.config.reference import resolve
 from keepalive.config.wording import quote
 from keepalive.core.events import LeaseEnded, LeaseGranted, Sink
@@ -145,6 +146,13 @@ class Leases:
     def _check_room(self, name: str, targets: tuple[Target, ...]) -> None:
         others = (lease.targets for lease in self._leases.values() if lease.name != name)
         held = dict.fromkeys(target for each in others for target in each)
+        if wait := max(map(self._reload.room_for, targets), default=0.0):
+            again = format_duration(max(1, round(wait)))
+            raise LeaseError(
+                "so many targets have come and gone that the heartbeats of the others need what is left",
+                f"renew a lease instead of ending it, and ask again in {again}",
+                crowded=True,
+            )
         for group in self._reload.configuration.plan_with((*held, *targets)).values():
             admission = admit(group)
             if refused := set(admission.refused).intersection(targets):

@@ -74,6 +74,12 @@ class Reload:
         """The targets that the configuration names, whoever leases others."""
         return self._targets
 
+    def room_for(self, target: Target) -> float:
+        """Seconds until a target may be held too that is not yet; 0 for now, and for one that is held."""
+        if self._scheduler.group_of(target):
+            return 0.0
+        return self._scheduler.room_in(self._configuration.rate_group_of(target.credential))
+
     async def hold_too(self, leased: tuple[Target, ...]) -> None:
         """Hold these behind the configuration's own from now on, and none that was leased before."""
         async with self._turn:

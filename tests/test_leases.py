@@ -11,6 +11,7 @@ import pytest
 
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.config import Configuration
+from keepalive.core.eligibility import Eligibility
 from keepalive.core.target import Target
 from keepalive.engine.scheduler import Scheduler
 from keepalive.errors import LeaseError, TargetError
@@ -222,3 +223,38 @@ async def test_a_reference_that_names_no_target_is_told(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="no credential"):
         await daemon.leases.put("tail", ("api",), "staging", 60)
     assert not list(daemon.leases)
+
+
+async def test_leases_that_come_and_go_cannot_lapse_what_the_configuration_names(tmp_path: Path) -> None:
+    scripts = ", ".join(f'"s{index}"' for index in range(40))
+    refused: list[LeaseError] = []
+    async with running(tmp_path, CONFIG.replace('"api", "web"', scripts)) as daemon:
+        for turn in range(80):
+            try:
+                await daemon.leases.put("tail", tuple(f"x{turn}-{each}" for each in range(20)), None, 600)
+            except LeaseError as error:
+                refused.append(error)
+            await asyncio.sleep(1)
+        await daemon.leases.release("tail")
+        await asyncio.sleep(300)
+        assert daemon.scheduler.tally.counts[Eligibility.LAPSED] == 0
+        assert await daemon.leases.put("tail", ("cron",), None, 600)
+
+    assert len(refused) > 60
+    assert refused[0].crowded
+    assert "have come and gone" in refused[0].found
+    assert "ask again in " in refused[0].hint
+    assert not [each for each in daemon.told.events if getattr(each, "to_state", None) is Eligibility.LAPSED]
+
+
+async def test_a_lease_that_is_renewed_needs_no_room(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("kept", ("cron",), None, 600)
+        for turn in range(2000):
+            if daemon.scheduler.room_in("default"):
+                break
+            await daemon.leases.put("tail", (f"x{turn}",), None, 600)
+        with pytest.raises(LeaseError):
+            await daemon.leases.put("tail", ("one-more",), None, 600)
+        assert not await daemon.leases.put("kept", ("cron",), None, 600)
+        assert await daemon.leases.put("another", ("cron", "api"), None, 600)

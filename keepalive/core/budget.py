@@ -7,7 +7,7 @@ from typing import Protocol
 
 from keepalive.core.ledger import Ledger
 from keepalive.core.outcome import Headroom, Throttled
-from keepalive.core.plan import PLANNED_SHARE, Quota
+from keepalive.core.plan import DEMAND_SHARE, PLANNED_SHARE, Quota
 
 HEDGE_SHARE = 0.98
 """Part of the share above which no hedge is sent: the last calls belong to those who have none in flight."""
@@ -17,6 +17,9 @@ INSISTENT_FAILURES = 8
 
 Without that, ten targets that turn to 503 for ever would spend what the others need to stay eligible.
 """
+
+LEAST_LENT = 0.02
+"""Part of the share that others of the same user may spend even where the own heartbeats want all of it."""
 
 LOW_QUOTA = 0.1
 """Part of the quota: once less than that remains, what remains is spread until the reset.
@@ -56,7 +59,8 @@ class Budget:
 
     Attributes:
         ledger: What left in the quota's period, against keepalive's share.
-        spare: The part of it that targets used which fail without end, against what planned beats leave.
+        others: The part of it that served none of the targets that are held.
+        spare: The same, and what targets used which fail without end: against what planned beats leave.
         silent_until: End of the last silence after a 429.
         throttles: 429s in a row, of those that began or lengthened a silence.
     """
@@ -71,6 +75,7 @@ class Budget:
         "_told",
         "_told_quota",
         "ledger",
+        "others",
         "silent_until",
         "spare",
         "throttles",
@@ -79,6 +84,7 @@ class Budget:
     def __init__(self, quota: Quota) -> None:
         self.ledger = Ledger(quota.allowed, quota.period)
         self.spare = Ledger(_spare(quota), quota.period)
+        self.others = Ledger(quota.allowed, quota.period)
         self.silent_until = -inf
         self.throttles = 0
         self._quota = quota
@@ -104,7 +110,7 @@ class Budget:
         old, self._quota = self._quota, quota
         self._told_quota = self._told = None  # the next reply says it again
         if quota.period == self.ledger.period:
-            self.ledger.limit = quota.allowed
+            self.ledger.limit = self.others.limit = quota.allowed
             self.spare.limit = _spare(quota)
             return
         calls = self.ledger.save(now)
@@ -113,6 +119,7 @@ class Budget:
             self.ledger.charge(now - old.period, int(old.rate * (quota.period - old.period)))
         self.ledger.restore(calls)
         self.spare = Ledger(_spare(quota), quota.period)
+        self.others = Ledger(quota.allowed, quota.period)
 
     def ready_at(self, now: float) -> float:
         """The moment at which one more attempt may leave."""
@@ -131,6 +138,30 @@ class Budget:
         """
         part = 1 - kept / self.ledger.limit
         return min(self.spare.ready_at(now), self.ledger.ready_at(now, part))
+
+    def lendable_at(self, now: float, wanted: float) -> float:
+        """The same for a call that serves none of the own targets.
+
+        Args:
+            now: The moment.
+            wanted: Calls that the own targets make in a period, retries included.
+        """
+        least = self.others.ready_at(now, LEAST_LENT + 1 / self.ledger.limit)
+        more = max(self.others_at(now, wanted), self.ledger.ready_at(now, DEMAND_SHARE))
+        return max(self.ready_at(now), min(least, more))
+
+    def others_at(self, now: float, wanted: float) -> float:
+        """When others have used less than the own targets leave of the demand's share in a whole period.
+
+        Their calls to come count as well: what is spent of an empty ledger is missing when they fall due.
+        """
+        part = max(LEAST_LENT + 1 / self.ledger.limit, DEMAND_SHARE - wanted / self.ledger.limit)
+        return self.others.ready_at(now, part)
+
+    def charge_others(self, now: float, calls: int = 1) -> None:
+        """Count calls that served nobody who is held now; they are in the ledger already, or will be."""
+        self.others.charge(now, calls)
+        self.spare.charge(now, calls)
 
     def charge(self, now: float) -> None:
         """Count one attempt that leaves now."""

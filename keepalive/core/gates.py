@@ -50,6 +50,11 @@ class Gates:
         return () in self.breakers
 
     @property
+    def coming_back(self) -> bool:
+        """Whether it still has to be shown, after a silence or an outage, that the way is free."""
+        return self._ramp.active
+
+    @property
     def _patience(self) -> float:
         return max(CAUTIOUS_HEDGE, self.answer_time.overdue)
 

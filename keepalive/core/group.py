@@ -30,6 +30,9 @@ from keepalive.core.tempo import Tempo
 FLIGHTS_PER_TARGET = 4
 """Attempts of one target that may be unanswered at a time."""
 
+PROBE_SECONDS = 1.0
+"""Seconds after which others may ask again whether a probe has shown that the way is free."""
+
 OUT_OF_STEP = 0.1
 """Part of the interval by which a heartbeat has to be late to lose its phase, and be given it anew."""
 
@@ -71,7 +74,7 @@ class RateGroup:
         self.budget.resize(plan.quota, now)
         self.plan = plan
         admission = admit(plan)
-        self._roster.forget(set(plan.targets), now)
+        self.budget.charge_others(now, self._roster.forget(set(plan.targets), now))
         for target in admission.refused:
             if self._roster.refuse(target, now):
                 room = len(admission.admitted)
@@ -192,16 +195,32 @@ class RateGroup:
     def lend(self, now: float) -> float:
         """Charge one call that another process of this user sends now.
 
-        It gets what the planned heartbeats of the own targets leave.
+        It gets what the heartbeats of the own targets leave, retries included, and nothing until one of them
+        has shown after a 429 or an outage that the way is free.
 
         Returns:
             `now`, or when to ask again: nothing is charged then.
         """
-        ready_at = max(self.budget.ready_at(now), self._ready_again_at(now))
+        ready_at = self.budget.lendable_at(now, self._demand(now))
+        if self._gates.coming_back and self._roster:
+            ready_at = max(ready_at, now + PROBE_SECONDS)
         if ready_at <= now:
             self.budget.charge(now)
-            self.budget.spare.charge(now)
+            self.budget.charge_others(now)
         return ready_at
+
+    def room_at(self, now: float) -> float:
+        """When one more target may join that is asked for at run time.
+
+        Each beats at once: those that come and go, and never beat as planned, must not spend the quota.
+        """
+        return self.budget.others_at(now, self._demand(now))
+
+    def _demand(self, now: float) -> float:
+        """Calls that the own targets make in a period of the quota, retries included."""
+        policy, period = self.plan.policy, self.plan.quota.period
+        beats = len(self._roster) * period / (self.interval * policy.mean_interval_share)
+        return beats * self._tempo.tries(now)
 
     # --- what came back ------------------------------------------------------------------------
 

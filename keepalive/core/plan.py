@@ -57,6 +57,11 @@ class Policy:
         return min(5.0, self.window / 4)
 
     @property
+    def mean_interval_share(self) -> float:
+        """The mean of what `next_beat` draws, as a part of the interval."""
+        return 1 - self.jitter / 3
+
+    @property
     def longest_interval(self) -> float:
         """How far a crowded group may stretch: half the window leaves one whole beat to lose."""
         return max(self.interval, self.window / 2)
@@ -104,7 +109,7 @@ def stretch(plan: GroupPlan, count: int, rate: float, tries_per_beat: float = 1.
         rate: Calls per second that the group may send: the plan's share, or less when a reply said so.
         tries_per_beat: Attempts that a heartbeat took lately, at least 1.
     """
-    early = 1 - plan.policy.jitter / 3  # the mean of what `next_beat` draws
+    early = plan.policy.mean_interval_share
     planned = min(count / (rate * PLANNED_SHARE), plan.policy.longest_interval)
     demanded = min(count * tries_per_beat / (rate * DEMAND_SHARE * early), plan.policy.longest_in_need)
     return max(plan.policy.interval, planned, demanded)

@@ -97,14 +97,16 @@ class Roster:
         self._change(held or Hold(target, 0, 0, now), before, Eligibility.REFUSED, now, "quota")
         return True
 
-    def forget(self, wanted: set[Target], now: float) -> None:
-        """Let go of every target that is not wanted any more."""
-        for target in self._holds.keys() - wanted:
+    def forget(self, wanted: set[Target], now: float) -> int:
+        """Let go of every target that is not wanted any more; how many were held of them."""
+        gone = self._holds.keys() - wanted
+        for target in gone:
             hold = self._let_go(self._holds[target], now)
             self._change(hold, hold.state, None, now, "unplanned")
         for target in self._refused - wanted:
             self._refused.discard(target)
             self._change(Hold(target, 0, 0, now), Eligibility.REFUSED, None, now, "unplanned")
+        return len(gone)
 
     def _let_go(self, hold: Hold, now: float) -> Hold:
         """Take a hold off the roster, once its story so far is told, and out of the queue."""

@@ -39,6 +39,10 @@ class Tempo:
         if first:
             self._beats.charge(now)
 
+    def tries(self, now: float) -> float:
+        """Attempts that a heartbeat took lately, at least 1."""
+        return max(1.0, self._orders.count(now) / max(1, self._beats.count(now)))
+
     def fit(self, plan: GroupPlan, targets: int, rate: float, now: float) -> None:
         """Choose the interval for so many targets, and tell it when it is another than was told last.
 
@@ -48,8 +52,7 @@ class Tempo:
             rate: Calls per second that the group may send.
             now: The moment.
         """
-        tries = self._orders.count(now) / max(1, self._beats.count(now))
-        self.interval = stretch(plan, targets, rate, max(1.0, tries))
+        self.interval = stretch(plan, targets, rate, self.tries(now))
         nominal = plan.policy.interval
         stretched = 1.0 if self.interval == nominal else self.interval / nominal
         back = stretched == 1.0 != self._told

@@ -196,6 +196,14 @@ class Scheduler:
             return 0.0
         return ready_at - now
 
+    def room_in(self, name: str) -> float:
+        """Seconds until a rate group has room for the first heartbeats of more targets; 0 for now.
+
+        A group that there is none of yet has.
+        """
+        now, group = self._clock.now(), self._groups.get(name)
+        return max(0.0, group.room_at(now) - now) if group else 0.0
+
     @property
     def kept_leases(self) -> tuple[Lease, ...]:
         """The leases that an earlier process had granted; some may have ended."""

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.plan import Policy, Quota
 from keepalive.core.target import Scope
-from tests.core.stage import START, Reply, Stage, always, denied, fleet, hanging, planned, throttled
+from tests.core.stage import (
+    ACCEPTED,
+    START,
+    UNAVAILABLE,
+    Reply,
+    Stage,
+    always,
+    denied,
+    fleet,
+    hanging,
+    planned,
+    throttled,
+)
 
 
 def test_a_target_is_pending_then_eligible_with_its_deadline_and_next_beat() -> None:
@@ -99,6 +112,25 @@ def test_nothing_is_lent_in_a_silence_and_the_answer_says_when_to_ask_again() ->
     again_at = stage.group.lend(stage.now)
 
     assert again_at > START + 60
+
+
+def test_nothing_is_lent_after_a_silence_until_a_probe_has_shown_that_the_way_is_free() -> None:
+    stage = Stage(planned(fleet(20)), lambda order, at: Reply(throttled(60)))
+    stage.play(1)
+    stage.answer = always(ACCEPTED, 2)
+    stage.now = stage.group.lend(stage.now)
+    assert stage.group.lend(stage.now) > stage.now, "before the probe has left"
+    assert len(stage.play(1)) == 1
+    assert stage.group.lend(stage.now) > stage.now, "while the probe is under way"
+    stage.play(20)
+    assert stage.group.lend(stage.now) == stage.now
+
+
+def test_a_group_of_nobody_has_no_probe_to_wait_for() -> None:
+    stage = Stage(planned(fleet(1)), lambda order, at: Reply(throttled(60)))
+    stage.play(1)
+    stage.group.apply(planned(()), stage.now)
+    again_at = stage.group.lend(stage.now)
     assert stage.group.lend(again_at) == again_at
 
 
@@ -114,4 +146,63 @@ def test_a_small_quota_lends_what_its_planned_beats_leave() -> None:
     lent = 0
     while stage.group.lend(stage.now) <= stage.now:
         lent += 1
-    assert 10 <= lent <= 14
+    assert 6 <= lent <= 8
+    assert stage.group.lend(stage.now) > stage.now + 250
+
+
+@pytest.mark.parametrize("count", [42, 63])
+@pytest.mark.parametrize("every", [20, 1000])
+def test_whoever_takes_all_that_is_lent_lapses_nobody_though_attempts_fail(count: int, every: int) -> None:
+    stage = Stage(
+        planned(fleet(count)), lambda order, at: Reply(ACCEPTED if order.serial % every else UNAVAILABLE)
+    )
+    lent = 0
+    for _ in range(900):
+        while stage.group.lend(stage.now) <= stage.now:
+            lent += 1
+        stage.play(1)
+    assert not [event for event in stage.events if getattr(event, "to_state", None) is Eligibility.LAPSED]
+    assert lent > 100
+
+
+def test_a_command_gets_some_calls_where_targets_that_fail_without_end_want_all() -> None:
+    failing = set(fleet(63)[::8])
+    stage = Stage(
+        planned(fleet(63)), lambda order, at: Reply(UNAVAILABLE if order.target in failing else ACCEPTED)
+    )
+    stage.play(1200)
+    lent = 0
+    for _ in range(300):
+        lent += stage.group.lend(stage.now) <= stage.now
+        stage.play(1)
+    assert lent >= 20
+
+
+def test_targets_that_come_and_go_leave_no_room_for_more_of_them_until_their_beats_are_old() -> None:
+    own, guests = fleet(42), fleet(1000, "guests")
+    stage = Stage(planned(own))
+    stage.play(100)
+    rounds = 0
+    while stage.group.room_at(stage.now) <= stage.now:
+        stage.group.apply(planned((*own, *guests[rounds : rounds + 10])), stage.now)
+        stage.play(1)
+        rounds += 10
+    stage.group.apply(planned(own), stage.now)
+    again_at = stage.group.room_at(stage.now)
+    stage.play(300)
+
+    assert 60 < rounds < 200
+    assert 200 < again_at - START < 500
+    assert not [event for event in stage.events if getattr(event, "to_state", None) is Eligibility.LAPSED]
+    assert stage.group.room_at(stage.now) == stage.now
+
+
+def test_a_longer_period_begins_without_others() -> None:
+    stage = Stage(planned(fleet(1), Policy(), Quota(1000, 60)))
+    stage.play(1)
+    while stage.group.lend(stage.now) <= stage.now:
+        pass
+    stage.play(61)
+    assert stage.group.lend(stage.now) == stage.now
+    stage.group.apply(planned(fleet(1), Policy(), Quota(1000, 120)), stage.now)
+    assert stage.group.room_at(stage.now) == stage.now
