@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from random import random
 
 from keepalive.app import SHORTEST_KEEP
 from keepalive.cloudflare.client import CloudflareClient
@@ -12,13 +13,16 @@ from keepalive.config.configuration import Configuration
 from keepalive.core.events import LeaseUnavailable, Sink
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
+from keepalive.engine.scheduler import Scheduler
 from keepalive.errors import DaemonRefusedError, DaemonUnreachableError
 from keepalive.keeper.bell import Bell
+from keepalive.keeper.beside import beside
 from keepalive.keeper.leased import Leased, leased
 from keepalive.keeper.own import Own, narrowed, own
 from keepalive.keeper.ports import Keeper
 from keepalive.keeper.quota import StayingLender, quotas_of
 from keepalive.keeper.tenancy import find_tenancy
+from keepalive.reload import Reload
 
 
 @asynccontextmanager
@@ -71,6 +75,12 @@ async def keeping(  # noqa: PLR0913 - what is kept by which rules, and where it 
                 lender=lender,
             )
             keeper: Keeper = await stack.enter_async_context(leased(leaning))
+            # Whoever speaks by this client needs the secrets as they are now; the scheduler beats for nobody.
+            idle = Scheduler(client, clock, tell, chance=random)
+            reload = Reload(
+                configuration, lambda: configuration, scheduler=idle, client=client, clock=clock, tell=tell
+            )
+            await stack.enter_async_context(beside({"secrets": reload.watch()}))
         except (DaemonUnreachableError, DaemonRefusedError) as error:
             alone = isinstance(error, DaemonUnreachableError)
             cause = f"{error.found}, so the quota is not shared" if alone else error.found

@@ -99,11 +99,19 @@ class Session:
 
 
 class Aim(NamedTuple):
-    """What is meant by the arguments of `hold`."""
+    """What is meant by the arguments of `hold` and `tail`.
+
+    Attributes:
+        configuration: Knows the credential, and how to speak to Cloudflare.
+        target: What is to be kept eligible.
+        access: Where a daemon may be.
+        lean: Whether a daemon may know the credential too.
+    """
 
     configuration: Configuration
     target: Target
     access: Access
+    lean: bool
 
 
 @asynccontextmanager
@@ -134,23 +142,28 @@ async def hold(  # noqa: PLR0913 - each has a default, and most callers name two
         ConfigError: What is given, or the environment, has faults; nothing was sent.
         TargetError: It is not clear which target is meant.
     """
-    aim = await asyncio.to_thread(
-        _aim, account_id, script_id, api_token, base_url, None if config is None else Path(config), credential
-    )
+    aim = await asyncio.to_thread(take_aim, account_id, script_id, api_token, base_url, config, credential)
+    async with kept(aim) as keeper:
+        yield Session(keeper, aim.target)
+
+
+@asynccontextmanager
+async def kept(aim: Aim) -> AsyncIterator[Keeper]:
+    """Keep what is meant eligible for as long as this is entered."""
     clock = BootClock()
     async with keeping(
         aim.configuration,
         [aim.target],
         aim.access,
-        tell=logged(clock),
+        tell=_logged(clock),
         clock=clock,
         prefix="python",
-        lean=api_token is None,
+        lean=aim.lean,
     ) as keeper:
-        yield Session(keeper, aim.target)
+        yield keeper
 
 
-def logged(clock: BootClock) -> Sink:
+def _logged(clock: BootClock) -> Sink:
     """A sink that writes events to the standard logger `keepalive`."""
 
     def tell(event: Event) -> None:
@@ -163,24 +176,31 @@ def logged(clock: BootClock) -> Sink:
     return tell
 
 
-def _aim(  # noqa: PLR0913, PLR0917 - those of `hold`
+def take_aim(  # noqa: PLR0913, PLR0917 - those of `hold`
     account_id: str | None,
     script_id: str | None,
     api_token: str | None,
     base_url: str | None,
-    config: Path | None,
+    config: str | os.PathLike[str] | None,
     credential: str | None,
 ) -> Aim:
+    """Read what `hold` is given; it may wait for a disk.
+
+    Raises:
+        ConfigError: As `hold` does.
+        TargetError: As `hold` does.
+    """
+    file = None if config is None else Path(config)
     environ = _environment(os.environ, account_id, api_token)
     overrides = {} if base_url is None else {"cloudflare.base_url": base_url}
     folder = Path.cwd()
-    configuration = load(config or Path(os.devnull), overrides, environ, folder)
-    if config is None:
+    configuration = load(file or Path(os.devnull), overrides, environ, folder)
+    if file is None:
         configuration = replace(configuration, path=None)
     account = account_id or environ.get("CLOUDFLARE_ACCOUNT_ID", "")
     reference = f"{account}/{script_id or ''}" if account or not script_id else script_id
     target = resolve(reference, credential, configuration)
-    return Aim(configuration, target, find_access(config, environ, folder))
+    return Aim(configuration, target, find_access(file, environ, folder), api_token is None)
 
 
 def _environment(

@@ -15,6 +15,7 @@ from keepalive.config import Configuration
 from keepalive.config.access import Access
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import LeaseUnavailable
+from keepalive.core.outcome import Accepted
 from keepalive.core.target import Target
 from keepalive.emulator import Emulator, Quota, World
 from keepalive.engine.clock import BootClock
@@ -35,9 +36,11 @@ def nothing_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quota, "_SPENT", {})
 
 
-def configured(folder: Path, emulator: Emulator, more: str = "") -> Configuration:
+def configured(
+    folder: Path, emulator: Emulator, more: str = "", token: str = 'api_token = "emulated-token"'
+) -> Configuration:
     return Folder(folder).read(
-        f'[cloudflare]\nbase_url = "{emulator.base_url}"\n[credentials.prod]\napi_token = "emulated-token"\n'
+        f'[cloudflare]\nbase_url = "{emulator.base_url}"\n[credentials.prod]\n{token}\n'
         f'[[targets]]\naccount_id = "{ACCOUNT_ID}"\nscripts = ["api"]\n{more}'
     )
 
@@ -168,6 +171,23 @@ async def test_a_daemon_with_the_same_configuration_is_leant_on(
         assert wish == {"targets": [CRON.label], "credential": "prod", "ttl_seconds": 60.0}
         assert list(emulator.requests) == []
         assert [event.name for event in told.events] == ["lease.taken", "eligibility.changed"]
+
+
+async def test_who_speaks_beside_a_daemon_has_the_secret_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keepalive.reload.WATCH_SECONDS", 0.01)
+    token = Folder(tmp_path).write("prod.token", "of-yesterday")
+    async with Emulator(WORLD) as emulator:
+        configuration = configured(tmp_path, emulator, token='api_token_file = "prod.token"')
+        with daemon(tmp_path, str(configuration.path), monkeypatch) as book:
+            book.grant("test-1-ab", CRON)
+            async with kept(configuration, tmp_path) as (keeper, told):
+                token.write_text("emulated-token")
+                async with asyncio.timeout(5):
+                    while not told.named("config.reloaded"):  # noqa: ASYNC110 - a sink sets no event
+                        await asyncio.sleep(0.01)
+                assert isinstance(await keeper.client.heartbeat(CRON, timeout=5), Accepted)
 
 
 async def test_one_with_another_configuration_only_counts_the_calls(
