@@ -37,10 +37,10 @@ def nothing_spent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def configured(
-    folder: Path, emulator: Emulator, more: str = "", token: str = 'api_token = "emulated-token"'
+    folder: Path, emulator: Emulator, more: str = "", signed_by: str = 'api_token = "emulated-token"'
 ) -> Configuration:
     return Folder(folder).read(
-        f'[cloudflare]\nbase_url = "{emulator.base_url}"\n[credentials.prod]\n{token}\n'
+        f'[cloudflare]\nbase_url = "{emulator.base_url}"\n[credentials.prod]\n{signed_by}\n'
         f'[[targets]]\naccount_id = "{ACCOUNT_ID}"\nscripts = ["api"]\n{more}'
     )
 
@@ -179,7 +179,7 @@ async def test_who_speaks_beside_a_daemon_has_the_secret_of_now(
     monkeypatch.setattr("keepalive.reload.WATCH_SECONDS", 0.01)
     token = Folder(tmp_path).write("prod.token", "of-yesterday")
     async with Emulator(WORLD) as emulator:
-        configuration = configured(tmp_path, emulator, token='api_token_file = "prod.token"')
+        configuration = configured(tmp_path, emulator, signed_by='api_token_file = "prod.token"')
         with daemon(tmp_path, str(configuration.path), monkeypatch) as book:
             book.grant("test-1-ab", CRON)
             async with kept(configuration, tmp_path) as (keeper, told):
