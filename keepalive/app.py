@@ -100,6 +100,7 @@ async def engine(  # noqa: PLR0913 - what it holds and tells by, and two choices
         configuration.credentials,
         base_url=cloudflare.base_url,
         ca_file=cloudflare.ca_file or None,
+        live_tail_hosts=cloudflare.live_tail_hosts,
         keepalive_seconds=max(SHORTEST_KEEP, 2 * longest),
     ) as client:
         limit = cloudflare.max_requests_per_second
