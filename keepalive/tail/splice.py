@@ -1,0 +1,279 @@
+"""A splice: what connections and the archive bring, as one sequence without a repetition or a silent gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+from keepalive.core.telemetry import Event
+from keepalive.tail.archive import Archive, Look, Span
+from keepalive.tail.dates import Dates
+from keepalive.tail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Doubt
+from keepalive.tail.record import Gap, Record
+from keepalive.tail.rhythm import Rhythm
+from keepalive.tail.seen import Seen
+from keepalive.tail.session import Session
+
+SHORTEST_STALL_SECONDS = 5.0
+"""A shorter silence is never asked about once it is over."""
+
+MOST_SILENCES = 1000
+"""Silences that are remembered until somebody asks about them."""
+
+_SOON_SECONDS = 0.01
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a stream did so far, for status lines and reports."""
+
+    connections: int = 0
+    told: int = 0
+    repeated: int = 0
+    recovered: int = 0
+    unreadable: int = 0
+    stalls: int = 0
+    gaps: int = 0
+
+
+class Silence(NamedTuple):
+    """A silence that is over: its dates, and the moment of its end on the loop's clock."""
+
+    span: Span
+    ended_at: float
+
+
+class Splice:
+    """Tells each event once and in order. What is in doubt is held back until it is settled, or a gap.
+
+    Attributes:
+        live: The connections that are open, oldest first.
+        counts: What happened so far.
+        rhythm: How events usually follow each other.
+        silences: Those that ended and were told as such, oldest first; whoever asks about them forgets them.
+
+    Args:
+        archive: What Cloudflare stored.
+        dates: The time by which events are dated.
+        deliver: Called with each event and each gap.
+    """
+
+    def __init__(self, archive: Archive, dates: Dates, deliver: Callable[[Record], None]) -> None:
+        self.live: list[Session] = []
+        self.counts = Counts()
+        self.rhythm = Rhythm()
+        self.silences: list[Silence] = []
+        self._archive = archive
+        self._dates = dates
+        self._deliver = deliver
+        self._seen = Seen()
+        self._doubt: Doubt | None = None
+        self._lost: Session | None = None
+        self._floor_ms = 0  # what was logged before this date was not asked for
+        self._stored: bool | None = None  # None: nothing has shown yet whether Cloudflare stores these events
+        self._silence = 0.0
+        self._changed = asyncio.Event()
+
+    def __contains__(self, event: Event) -> bool:
+        return event in self._seen
+
+    @property
+    def doubtful(self) -> bool:
+        """True while events are held back."""
+        return self._doubt is not None
+
+    def begin_at(self, since_ms: int) -> None:
+        """Begin with what is stored since a date."""
+        self._floor_ms, self._doubt = since_ms, Doubt(since_ms, since_ms)
+
+    def join(self, session: Session) -> None:
+        """Take from another connection too. Beside an older one it waits until that is known to be whole."""
+        session.trusted = not self.live
+        self.live.append(session)
+        if self._doubt is not None:
+            self._doubt.join(session.up_at, session.up_ms, self._patience)
+            self._changed.set()
+
+    def leave(self, session: Session) -> None:
+        """A connection has ended. Unless another had replaced it, all is in doubt since it was last heard."""
+        self.live.remove(session)
+        if session.retired:
+            return
+        newest = self.live[-1] if self.live else None
+        if newest is not None and session.up_at < newest.up_at < session.connection.heard_at:
+            self.hand_over(newest)
+            return
+        if newest is not None:
+            newest.retired = False
+        self._lost = session
+        self.doubt(session, self._heard_ms(session))
+
+    def hand_over(self, new: Session) -> None:
+        """The connection before was whole until this one was there: what waited comes next."""
+        new.trusted = True
+        waiting, new.waiting = new.waiting, []
+        if self._doubt is None:
+            self._tell(waiting)
+        else:
+            self._hold(self._doubt, new, waiting)
+
+    def take(self, session: Session, events: Sequence[Event]) -> None:
+        """Tell what a connection brought, or hold it back."""
+        if not events:
+            return
+        now = asyncio.get_running_loop().time()
+        silence = now - session.last_at
+        if session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS):
+            self._silence = 0.0 if session.suspect else silence
+            self.doubt(session)
+        else:
+            self.rhythm.note(silence, len(events))
+            if silence >= SHORTEST_STALL_SECONDS and self._doubt is None and self.live == [session]:
+                self._remember_silence(session.certain_ms, events[0].timestamp, now)
+        ours_ms = self._dates.ours_ms()
+        ahead_ms = session.note(events, now, ours_ms)
+        if ahead_ms is not None:
+            self._floor_ms = self._floor_ms or ours_ms - ahead_ms
+            self._dates.learn(ahead_ms)
+        if self._doubt is not None:
+            self._hold(self._doubt, session, events)
+        elif session.trusted:
+            self._tell(events)
+        else:
+            session.waiting += events
+
+    def doubt(self, session: Session, heard_ms: int = 0) -> None:
+        """Doubt everything since a session was last certain, and hold back what comes.
+
+        Args:
+            session: Which one.
+            heard_ms: When the far side still was there, if that means that it brought what there was; else 0.
+        """
+        now, newest = asyncio.get_running_loop().time(), self.live[-1] if self.live else None
+        doubt = self._doubt
+        if doubt is None:
+            doubt = self._doubt = Doubt(session.certain_ms, heard_ms)
+        else:
+            doubt.widen(session.certain_ms, heard_ms)
+        for each in {session, *self.live}:
+            each.suspect = False
+            doubt.hold(each.waiting, now)
+            each.waiting = []
+        if newest is None:
+            doubt.leave()
+        elif not doubt.joined or newest.up_at <= session.up_at:  # what came before is no anchor any more
+            doubt.join(now, self._dates.now_ms(), self._patience)
+        self._changed.set()
+
+    def name_gap(self, span: Span) -> None:
+        """A silence was none: say so, for what came after it was told already."""
+        self.counts.gaps += 1
+        self._deliver(Gap(span.begin_ms, span.end_ms, "stalled"))
+
+    async def settle(self) -> None:
+        """Settle doubts, one after the other, until cancelled."""
+        while True:
+            if self._doubt is None:
+                self._changed.clear()
+                await self._changed.wait()
+            else:
+                await self._settle(self._doubt)
+
+    async def _settle(self, doubt: Doubt) -> None:
+        """Look at the archive until it has shown everything, or patience is over."""
+        loop = asyncio.get_running_loop()
+        while self._doubt is doubt:
+            left = doubt.until - loop.time()
+            if left <= 0:
+                self._end(doubt, doubt.verdict(stored=bool(self._stored)))
+            elif not doubt.joined:
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if left == inf else left):
+                        await self._changed.wait()
+            else:
+                await asyncio.sleep(max(_SOON_SECONDS, min(doubt.pause, left)))
+                await self._look(doubt)
+
+    async def _look(self, doubt: Doubt) -> None:
+        """Look at the archive once, and draw the consequences."""
+        anchor, look = doubt.anchor, None
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(doubt.until):
+                span = doubt.span(self._dates.now_ms())
+                look = await self._archive.look(span, unless_without=anchor)
+        if self._doubt is not doubt:
+            return
+        if look is not None:
+            self._find(doubt, look)
+        if anchor is not doubt.anchor:
+            return  # it was asked about what is no longer the question
+        reason = doubt.weigh(look, asyncio.get_running_loop().time())
+        if reason is not None:
+            self._end(doubt, reason)
+        elif anchor is None and look is not None and look.whole and self._stored:
+            self._tell(doubt.settle(self._dates.now_ms(PATIENCE_SECONDS)))
+
+    def _find(self, doubt: Doubt, look: Look) -> None:
+        if any(event in self._seen for event in look.events) or (doubt.anchor and look.shows(doubt.anchor)):
+            doubt.shown = self._stored = True
+        doubt.find(
+            each for each in look.events if each.timestamp >= self._floor_ms and each not in self._seen
+        )
+
+    def _end(self, doubt: Doubt, reason: str) -> None:
+        """Tell what was found and held, and the gap where there is a reason for one."""
+        self._doubt = None
+        self.counts.recovered += doubt.recovered
+        if reason == "not_stored":
+            self._stored = False
+        if not reason and not doubt.recovered:
+            self.rhythm.note(self._silence, 0)  # it was nothing but a silence: such ones are usual then
+        self._silence = 0.0
+        for session in self.live:
+            session.verify(self._dates.now_ms(PATIENCE_SECONDS))
+            session.trusted = True
+            session.retired = session is not self.live[-1]  # whatever it missed is settled or told
+            session.suspect = doubt.anchor is None and doubt.recovered > 0  # it may be silent still
+        for record in doubt.end(reason, self._dates.now_ms()):
+            if isinstance(record, Event):
+                self._tell((record,))
+            else:
+                self.counts.gaps += 1
+                self._deliver(record)
+        if not self.live and self._lost is not None:
+            self.doubt(self._lost, self._heard_ms(self._lost))
+
+    def _hold(self, doubt: Doubt, session: Session, events: Sequence[Event]) -> None:
+        now = asyncio.get_running_loop().time()
+        doubt.hold(events, now)
+        if session is self.live[-1]:
+            doubt.fasten(events, now, self._patience)
+        if doubt.overflows:
+            self._end(doubt, "too_many")
+
+    def _remember_silence(self, begin_ms: int, end_ms: int, at: float) -> None:
+        if begin_ms < end_ms and len(self.silences) < MOST_SILENCES:
+            self.silences.append(Silence(Span(begin_ms, end_ms), at))
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        fresh = self._seen.fresh(events, asyncio.get_running_loop().time())
+        self.counts.told += len(fresh)
+        self.counts.repeated += len(events) - len(fresh)
+        for event in fresh:
+            self._deliver(event)
+
+    def _heard_ms(self, session: Session) -> int:
+        """Date the last sign of life; 0 where it means nothing, for the stream was silent before its end."""
+        now = asyncio.get_running_loop().time()
+        if session.suspect or self.rhythm.breaks(now - session.last_at, SHORTEST_STALL_SECONDS):
+            return 0
+        return self._dates.now_ms(now - session.connection.heard_at)
+
+    @property
+    def _patience(self) -> float:
+        return SHORT_PATIENCE_SECONDS if self._stored is False else PATIENCE_SECONDS
