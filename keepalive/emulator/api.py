@@ -114,6 +114,10 @@ class Api:
             if (standing := self._standings.get(one)) is not None
         )
 
+    def revoke(self, place: Place, now: float, seconds: float) -> None:
+        """Take eligibility away from a place that had a heartbeat accepted, and accept none for so long."""
+        self._standings[place].revoke(now, now + seconds)
+
     def tallies(self, now: float) -> dict[Place, Tally]:
         """Account for every place that ever had a heartbeat accepted."""
         return {place: standing.tally(now) for place, standing in self._standings.items()}

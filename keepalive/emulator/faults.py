@@ -28,13 +28,15 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"  # 307 to another path of the same server
     NOT_ACCEPTED = "not_accepted"  # 200 with `success: false`
     CLOSE = "close"  # an open stream is closed
+    CUT = "cut"  # an open stream is reset, without a word
+    HALF_OPEN = "half_open"  # an open stream stays open for good, brings nothing and answers no ping
     SILENCE = "silence"  # an open stream stays open and loses its frames
 
 
 OF_NETWORK = frozenset({FaultKind.OUTAGE, FaultKind.BLACK_HOLE})
 """They strike everybody, before a request is read: such a request never reached Cloudflare."""
 
-OF_FRAME = frozenset({FaultKind.CLOSE, FaultKind.SILENCE})
+OF_FRAME = frozenset({FaultKind.CLOSE, FaultKind.CUT, FaultKind.HALF_OPEN, FaultKind.SILENCE})
 """They strike frames of an open stream; one draw each."""
 
 _NEEDS = {

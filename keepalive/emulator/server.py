@@ -135,6 +135,18 @@ class Emulator:
         """Say whether Cloudflare would stream to this user now."""
         return self.api.eligible(Place(user, account_id, script_id), self.now)
 
+    def revoke(
+        self, account_id: str, script_id: str | None = None, *, user: str = "user", seconds: float = 0.0
+    ) -> None:
+        """Take eligibility away until the next heartbeat that comes after so many emulated seconds.
+
+        Those before it are answered as ever: a client that believes in them has to notice by itself.
+
+        Raises:
+            KeyError: This place never had a heartbeat accepted.
+        """
+        self.api.revoke(Place(user, account_id, script_id), self.now, seconds)
+
     def tallies(self) -> dict[Place, Tally]:
         """Account for the eligible and lapsed seconds of every place since its first accepted heartbeat."""
         return self.api.tallies(self.now)

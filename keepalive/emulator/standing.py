@@ -34,22 +34,31 @@ class Standing:
 
     def __init__(self, now: float, window: float) -> None:
         self._window = window
-        self._first_at = self._renewed_at = now
+        self._first_at = now
+        self._expires_at = now + window
+        self._barred_until = now
         self._lapsed = 0.0
         self._lapses = 0
         self._renewals = 1
 
     def renew(self, now: float) -> None:
         """Accept a heartbeat."""
+        self._renewals += 1
+        if now < self._barred_until:
+            return
         late = self._overdue(now)
         self._lapsed += late
         self._lapses += late > 0
-        self._renewed_at = now
-        self._renewals += 1
+        self._expires_at = now + self._window
+
+    def revoke(self, now: float, until: float) -> None:
+        """Take eligibility away; heartbeats before `until` are accepted and change nothing."""
+        self._expires_at = min(self._expires_at, now)
+        self._barred_until = until
 
     def eligible(self, now: float) -> bool:
-        """True within one window of the last accepted heartbeat."""
-        return now < self._renewed_at + self._window
+        """True within one window of the last accepted heartbeat, unless it was taken away since."""
+        return now < self._expires_at
 
     def tally(self, now: float) -> Tally:
         """Account for every second up to `now`."""
@@ -58,4 +67,4 @@ class Standing:
         return Tally(now - self._first_at - lapsed, lapsed, self._lapses + (late > 0), self._renewals)
 
     def _overdue(self, now: float) -> float:
-        return max(0.0, now - self._renewed_at - self._window)
+        return max(0.0, now - self._expires_at)

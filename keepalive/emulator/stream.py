@@ -63,8 +63,11 @@ class Stream:
                     case FaultKind.CLOSE:
                         await socket.close(code=WSCloseCode.GOING_AWAY)
                         return
-                    case FaultKind.OUTAGE if request.transport is not None:
+                    case FaultKind.OUTAGE | FaultKind.CUT if request.transport is not None:
                         wire.reset(request.transport)
+                        return
+                    case FaultKind.HALF_OPEN if request.transport is not None:
+                        request.transport.pause_reading()  # pings stay unread, and so does the end
                         return
                     case None if self._api.eligible(place, self._now()):
                         event = telemetry.event(place.account_id, script, number).body

@@ -27,6 +27,12 @@ async def frame(socket: ClientWebSocketResponse) -> dict[str, dict[str, str]]:
     return event
 
 
+async def silence(socket: ClientWebSocketResponse) -> None:
+    with suppress(TimeoutError):
+        while True:
+            await socket.receive(timeout=0.04)
+
+
 async def test_a_prepared_session_streams_the_events_of_its_script(http: ClientSession) -> None:
     async with Emulator(QUICK) as emulator:
         async with http.ws_connect(await prepared(http, emulator)) as socket:
@@ -111,6 +117,45 @@ async def test_a_fault_can_close_an_open_stream(http: ClientSession) -> None:
         while (message := await socket.receive(timeout=1)).type is WSMsgType.TEXT:
             pass
         assert (message.type, message.data) == (WSMsgType.CLOSE, 1001)
+
+
+async def test_a_fault_can_cut_one_stream(http: ClientSession) -> None:
+    async with (
+        Emulator(QUICK) as emulator,
+        http.ws_connect(await prepared(http, emulator)) as struck,
+        http.ws_connect(await prepared(http, emulator, {"scriptId": "web"})) as spared,
+    ):
+        emulator.faults.add(Fault(kind=FaultKind.CUT, script="api"))
+        while (message := await struck.receive(timeout=1)).type is WSMsgType.TEXT:
+            pass
+        assert message.type in (WSMsgType.CLOSED, WSMsgType.ERROR)
+        await frame(spared)
+
+
+async def test_a_half_open_stream_brings_nothing_and_answers_no_ping(http: ClientSession) -> None:
+    async with Emulator(QUICK) as emulator:
+        url = await prepared(http, emulator)
+        async with http.ws_connect(url, autoping=False) as socket:
+            await frame(socket)
+            emulator.faults.add(Fault(kind=FaultKind.HALF_OPEN, count=1))
+            await silence(socket)
+            await socket.ping()
+            with pytest.raises(TimeoutError):
+                await socket.receive(timeout=0.04)
+            assert not socket.closed
+            emulator.drop_connections()
+
+
+async def test_a_revoked_user_gets_nothing_while_heartbeats_are_answered(http: ClientSession) -> None:
+    async with Emulator(QUICK) as emulator, http.ws_connect(await prepared(http, emulator)) as socket:
+        await frame(socket)
+        emulator.revoke(ACCOUNT_ID, "api", seconds=0.08)
+        answer = await post(http, emulator, body=API)
+        assert answer.status == 200
+        await silence(socket)
+        await asyncio.sleep(0.04)
+        await post(http, emulator, body=API)
+        await frame(socket)
 
 
 async def test_an_outage_cuts_an_open_stream(http: ClientSession) -> None:
