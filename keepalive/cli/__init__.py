@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-ENDLESS = frozenset({"run", "demo", "emulator"})
+ENDLESS = frozenset({"run", "tail", "demo", "emulator"})
 """Commands that a signal ends as it should; and so does it `status --watch` and `lease add --hold`."""
 
 _ENDLESS_WITH = {"status": "--watch", "lease": "--hold"}

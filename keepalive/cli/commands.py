@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "Say how the running daemon's targets stand.",
     "health": "Say nothing while the daemon is well; else say why not.",
     "reload": "Have the running daemon read its configuration again, and say what changed.",
+    "tail": "Show what Workers log, live, without an end.",
     "exec": "Keep targets eligible for as long as a command runs.",
     "lease": "Have the running daemon hold targets for a while.",
     "simulate": "Play hours of heartbeats and faults in virtual time against a model of Cloudflare.",

@@ -386,6 +386,21 @@ class LeaseUnavailable(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TailChanged(Event):
+    """A tail is something else: `state` is what it is now, `cause` why in one line, or ""."""
+
+    name: ClassVar[str] = "tail.changed"
+    target: Target
+    state: str
+    cause: str
+
+    @property
+    def level(self) -> Level:
+        """Worse than connected or eligible is worth a warning."""
+        return Level.INFO if self.state in ("connected", "eligible") else Level.WARNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilitySummary(Event):
     """Counts per state, and the share of target-seconds that were eligible since the start (0 to 1)."""
 

@@ -33,6 +33,7 @@ from keepalive.core.events import (
     StateRecovered,
     StateRestored,
     SuspendDetected,
+    TailChanged,
     TargetRefused,
 )
 from keepalive.core.outcome import Fault
@@ -129,5 +130,6 @@ EVENTS: tuple[Event, ...] = (
     LeaseTaken(at=0, lease="exec-4711", address="/run/keepalive/keepalive.sock", targets=2),
     LeaseLost(at=0, lease="exec-4711", cause="no daemon answers at /run/k.sock", hint="start it"),
     LeaseUnavailable(at=0, cause="no daemon answers at /run/k.sock", hint="start it"),
+    TailChanged(at=0, target=TARGET, state="disconnected", cause="reset: connection reset by peer"),
     summary(),
 )

@@ -51,6 +51,7 @@ KEYS = {
     "lease.taken": ["lease", "address", "targets"],
     "lease.lost": ["lease", "cause", "hint"],
     "lease.unavailable": ["cause", "hint"],
+    "tail.changed": [*OF_TARGET, "state", "cause"],
     "eligibility.summary": [
         *("pending", "eligible", "at_risk", "lapsed", "denied", "refused"),
         *("eligible_ratio", "heartbeats", "attempts", "final"),
