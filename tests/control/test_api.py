@@ -81,15 +81,15 @@ async def test_ten_thousand_targets_are_paged_through_in_order(tmp_path: Path) -
     assert in_trouble == [f"{name}/script-0" for name in NAMES]
 
 
-async def test_no_listing_of_a_hundred_thousand_holds_the_loop(tmp_path: Path) -> None:
+async def test_no_listing_of_thirty_thousand_holds_the_loop(tmp_path: Path) -> None:
     paths = (
         "/v1/targets?limit=1000",
         "/v1/targets?state=lapsed",
-        "/v1/targets?script_id=script-9999&credential=group9",
+        "/v1/targets?script_id=script-2999&credential=group9",
         "/v1/status",
         "/v1/rate_groups",
     )
-    async with crowded(tmp_path, 10_000) as stage:
+    async with crowded(tmp_path, 3_000) as stage:
         for path in paths:
             assert min([await longest_pause(stage, path) for _ in range(2)]) < BAR
         side_by_side = ["/v1/targets?state=lapsed"] * 3

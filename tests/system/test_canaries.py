@@ -165,7 +165,7 @@ async def test_a_traceback_shows_no_secret(tmp_path: Path) -> None:
         "import sys\n"
         "import keepalive.app\n"
         "from keepalive.cli import main\n"
-        "async def once(configuration, *rest):\n"
+        "async def once(configuration, *rest, **more):\n"
         "    secrets = [each.headers() for each in configuration.credentials.values()]\n"
         "    raise RuntimeError('a bug')\n"
         "keepalive.app.once = once\n"
