@@ -54,9 +54,8 @@ def test_half_of_all_attempts_may_be_refused_and_two_fifths_hang(flaky: Flaky) -
     assert result.overshoot <= 0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_hundred_rapid_kills_stay_within_the_quota(seed: int) -> None:
-    kills = scenario("rapid-kills", seed)
+def test_a_hundred_rapid_kills_stay_within_the_quota() -> None:
+    kills = scenario("rapid-kills", seed=0)
     result = Simulation(kills, RateGroup).play()
 
     assert len(kills.spells) >= 100
