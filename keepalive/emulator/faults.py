@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from math import inf
 from random import Random
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,6 +39,8 @@ OF_NETWORK = frozenset({FaultKind.OUTAGE, FaultKind.BLACK_HOLE})
 
 OF_FRAME = frozenset({FaultKind.CLOSE, FaultKind.CUT, FaultKind.HALF_OPEN, FaultKind.SILENCE})
 """They strike frames of an open stream; one draw each."""
+
+REMEMBERED_STRIKES = 10_000
 
 _NEEDS = {
     "status": frozenset({FaultKind.STATUS, FaultKind.HTML}),
@@ -112,10 +115,22 @@ class Fault(BaseModel):
         )
 
 
+class Strike(NamedTuple):
+    """A fault struck, at a moment in emulated seconds."""
+
+    at: float
+    kind: FaultKind
+
+
 class Faults:
-    """The fault script: the first fault that strikes is played. It may be changed at any time."""
+    """The fault script: the first fault that strikes is played. It may be changed at any time.
+
+    Attributes:
+        strikes: The last faults of single requests and frames that struck, oldest first.
+    """
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+        self.strikes: deque[Strike] = deque(maxlen=REMEMBERED_STRIKES)
         self._faults: list[Fault] = []
         self._left: list[float] = []
         self._chance = Random(seed)  # noqa: S311 - repeatable chance, no secret
@@ -157,5 +172,6 @@ class Faults:
                 and self._chance.random() < fault.probability
             ):
                 self._left[index] -= 1
+                self.strikes.append(Strike(now, fault.kind))
                 return fault
         return None

@@ -37,11 +37,11 @@ LARGEST_FRAME = 1024 * 1024
 """Bytes of a frame, its fragments together. A larger one ends the connection before it is read."""
 
 PING_SECONDS = 10.0
-SILENT_SECONDS = 18.0
+SILENT_SECONDS = 17.5
 """Without a byte for so long it is dead; those who count from outside allow 20 s."""
 
 _CLOSE_SECONDS = 0.5
-_STEP_SECONDS = 2.0
+_STEP_SECONDS = 1.0
 _LATE_SECONDS = 2.0
 
 

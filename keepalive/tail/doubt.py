@@ -184,6 +184,9 @@ class Doubt:
         What was held keeps the order in which it came.
         """
         found = [(each.timestamp, each) for each in sorted(self._found.values(), key=_turn)]
+        if self.anchor is not None:  # the stream brings what is newer, and the index may show it with holes
+            newest_ms = max(event.timestamp for event in self._held)
+            found = [row for row in found if row[0] <= newest_ms]
         if reason and not self.shown:  # its ids may not be those of the stream: take no event twice
             found = [row for row in found if self.certain_ms < row[0] < self._end_ms(now_ms)]
         rows = list(merge(found, _in_turn(self._held), key=lambda row: row[0]))

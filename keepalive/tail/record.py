@@ -26,8 +26,10 @@ class Gap:
     Attributes:
         from_ms: The first moment that is in doubt, in milliseconds of Unix time, by the events' own dates.
         to_ms: The last one.
-        reason: A stable word: `not_indexed`, `not_stored`, `unconfirmed`, `too_many`, `stalled`, `quota`, or
-            the cause of the query's fault.
+        reason: A stable word: `not_indexed` (the archive shows nothing so late yet), `not_stored` (it shows
+            nothing of this Worker at all), `unconfirmed` (nothing came that could be looked for), `timeout`
+            (neither the quota nor the archive had an answer in time), `too_many`, `stalled` (found too late
+            to be told in order), `disconnected`, or the cause of the query's fault.
     """
 
     from_ms: int

@@ -36,9 +36,10 @@ def test_a_fault_strikes_from_after_until_before_until() -> None:
     assert [faults.request(at, BEAT) is not None for at in (9.9, 10, 19.9, 20)] == [False, True, True, False]
 
 
-def test_a_count_runs_out() -> None:
+def test_a_count_runs_out_and_each_strike_is_on_record() -> None:
     faults = Faults([Fault(kind=RESET, count=2)])
-    assert [faults.request(0, BEAT) is not None for _ in range(3)] == [True, True, False]
+    assert [faults.request(at, BEAT) is not None for at in (1, 2, 3)] == [True, True, False]
+    assert list(faults.strikes) == [(1, RESET), (2, RESET)]
 
 
 @pytest.mark.parametrize(

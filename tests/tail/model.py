@@ -83,11 +83,11 @@ class ModelConnection:
         self._into = into
         while not self.ended.is_set():
             try:
-                async with asyncio.timeout(2.0):
+                async with asyncio.timeout(4.0):
                     await self.ended.wait()
             except TimeoutError:
                 if not self.dead:
-                    self.heard_at = max(self.heard_at, self._loop.time() - 1.0)  # a pong
+                    self.heard_at = max(self.heard_at, self._loop.time() - 1.0)  # an answered ping
                 elif self._loop.time() > self.heard_at + 18:
                     self.cause = "silent"
                     self.ended.set()
@@ -224,9 +224,10 @@ class Model:
 
 
 @asynccontextmanager
-async def tailing(world: World, *, since: float | None = None) -> AsyncIterator[Model]:
-    """Let a stream tail a model in which nothing is logged yet."""
-    model = Model(world)
+async def tailing(far: World | Model, *, since: float | None = None) -> AsyncIterator[Model]:
+    """Let a stream tail a model: one that is there, or a new one in which nothing is logged yet."""
+    model = Model(far) if isinstance(far, World) else far
+    world = model.world
     stream = Stream(
         TARGET,
         Wanted(),
@@ -254,6 +255,10 @@ class Account:
     repeated: list[str]
     inside_gaps: int
     disorder_ms: int
+
+    @property
+    def faithful(self) -> bool:
+        return not (self.missing or self.repeated)
 
 
 def account(model: Model, begin: float, end: float) -> Account:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import looptime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tail.model import Account, Model, World, account, tailing
+from keepalive.core.outcome import Denied, Fault, Throttled, Transient
+from keepalive.core.target import Scope
+from keepalive.tail.record import Changed, State
+from tests.tail.model import BEGAN_MS, Account, Model, World, account, tailing
 
 pytestmark = pytest.mark.looptime
 
@@ -74,3 +78,177 @@ def test_every_event_is_told_once_and_in_order_or_lies_in_a_gap(play: Play) -> N
     assert not found.repeated
     if play.world.stored:
         assert found.disorder_ms <= 1000 * play.world.latency + 250
+
+
+async def test_sessions_are_replaced_before_they_are_an_hour_old_without_a_gap_or_a_repetition() -> None:
+    async with tailing(World(rate=0.1)) as model:
+        await model.log(6600)
+    ages = [later - earlier for earlier, later in pairwise(model.prepared)]
+    assert len(ages) == 2
+    assert all(2700 <= age <= 3010 for age in ages)
+    assert not model.gaps
+    found = account(model, 1, 6590)
+    assert found.faithful
+    assert model.states == [State.ELIGIBLE]
+
+
+async def test_the_old_connection_ends_once_the_new_one_has_taken_over() -> None:
+    async with tailing(World(rate=0.1)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(3100))
+        await model.until(3090)
+        assert len(model.prepared) == 2
+        assert len(model.open) == 1
+
+
+async def test_a_session_that_was_dead_before_its_replacement_came_is_a_doubt_and_no_loss() -> None:
+    world = World(rate=0.02, quiet=[(0, 2600)])  # too quiet for the death to be noticed by its silence
+    async with tailing(world) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(3600))
+        while len(model.prepared) < 2:
+            model.kill(half_open=True)  # again and again: whichever is open
+            await asyncio.sleep(500)
+        await model.until(3600)
+    found = account(model, 1, 3500)
+    assert found.faithful
+
+
+async def test_silence_lapse_and_disconnection_are_three_states() -> None:
+    async with tailing(World(rate=1.0, lapsed=[(20, 40)])) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(100))
+        await model.until(80)
+        model.kill()
+        await model.until(100)
+    assert model.states == [
+        State.ELIGIBLE,
+        State.LAPSED,
+        State.ELIGIBLE,
+        State.DISCONNECTED,
+        State.ELIGIBLE,
+    ]
+
+
+async def test_a_tail_that_begins_in_the_past_tells_what_is_stored_and_then_goes_on() -> None:
+    model = Model(World(rate=5.0))
+    logging = asyncio.create_task(model.log(200))
+    await model.until(100)
+    async with tailing(model, since=40):
+        await logging
+        await model.until(205)
+    assert model.told[0].timestamp - BEGAN_MS == pytest.approx(40_000, abs=300)
+    found = account(model, 40, 199)
+    assert found.faithful
+    assert found.disorder_ms < 250
+    assert not model.gaps
+
+
+async def test_what_was_logged_before_the_tail_began_is_not_told_when_a_gap_is_filled() -> None:
+    model = Model(World(rate=5.0))
+    logging = asyncio.create_task(model.log(60))
+    await model.until(20)
+    async with tailing(model):
+        await model.until(22)
+        model.kill()
+        await logging
+    assert model.told[0].timestamp - BEGAN_MS >= 20_000
+    assert min(event.timestamp for event in model.told) - BEGAN_MS >= 20_000
+
+
+async def test_without_stored_events_a_gap_says_so_and_later_ones_are_not_waited_for_as_long() -> None:
+    async with tailing(World(stored=False)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(120))
+        for at in (20, 80):
+            await model.until(at)
+            model.kill()
+        await model.until(120)
+    assert [gap.reason for gap in model.gaps] == ["not_stored", "not_stored"]
+    told = [at for at, record in zip(model.at, model.records, strict=True) if record in model.gaps]
+    assert 45 < told[0] < 55
+    assert 80 < told[1] < 90
+
+
+async def test_a_query_that_is_denied_makes_a_gap_at_once() -> None:
+    denied = Denied(Fault("authentication"), Scope.ACCOUNT)
+    async with tailing(World(denies=denied)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(40))
+        await model.until(20)
+        model.kill()
+        await model.until(40)
+    assert [gap.reason for gap in model.gaps] == ["authentication"]
+    assert model.at[model.records.index(model.gaps[0])] < 23
+    assert model.gaps[0].from_ms < BEGAN_MS + 20_000 < model.gaps[0].to_ms
+
+
+async def test_a_break_without_any_event_around_it_is_told_as_unconfirmed() -> None:
+    async with tailing(World(rate=1.0, quiet=[(0, 200)])) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(100))
+        await model.until(20)
+        model.kill()
+        await model.until(100)
+    assert [gap.reason for gap in model.gaps] == ["unconfirmed"]
+
+
+async def test_no_try_cuts_short_the_silence_of_a_429() -> None:
+    async with tailing(World()) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(100))
+        model.outcomes.append(Throttled(Fault("throttled"), 30.0))
+        await model.until(60)
+    first, second = model.prepared[:2]
+    assert 30 <= second - first <= 32
+
+
+async def test_an_outage_is_told_once_with_its_cause_and_tried_for_ever() -> None:
+    async with tailing(World()) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(200))
+        model.outcomes.extend([Transient(Fault("connect", "cannot connect", hint="check it"))] * 40)
+        await model.until(200)
+    changes = [record for record in model.records if isinstance(record, Changed)]
+    assert changes == [
+        Changed(State.DISCONNECTED, "connect: cannot connect; check it"),
+        Changed(State.ELIGIBLE),
+    ]
+    assert max(later - earlier for earlier, later in pairwise(model.prepared)) < 6
+
+
+async def test_refusals_are_tried_less_and_less() -> None:
+    async with tailing(World()) as model:
+        model.outcomes.extend([Denied(Fault("unknown_script"), Scope.TARGET)] * 1000)
+        await model.until(3600)
+    assert 60 <= len(model.prepared) <= 130
+
+
+async def test_a_stall_of_a_steady_stream_is_found_and_healed_without_the_keeper() -> None:
+    async with tailing(World(rate=10.0, revoked=[(30, 90)])) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(200))
+        await model.until(200)
+    found = account(model, 1, 190)
+    assert found.faithful
+    assert not model.gaps
+    assert len(model.prepared) >= 2
+
+
+async def test_what_a_short_silence_of_a_slow_stream_hid_is_named_as_a_gap() -> None:
+    world = World(rate=0.25, revoked=[(200, 220)])
+    async with tailing(world) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(700))
+        await model.until(700)
+    assert {gap.reason for gap in model.gaps} == {"stalled"}
+    assert not account(model, 1, 690).missing
+
+
+async def test_a_quiet_tail_costs_the_quota_next_to_nothing() -> None:
+    async with tailing(World(rate=1.0, quiet=[(0, 3600)])) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(2600))
+        await model.until(2600)
+    assert model.queries <= 12
+    assert len(model.prepared) == 1
+
+
+async def test_more_than_can_be_held_back_is_told_at_once_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keepalive.tail.doubt.MOST_HELD", 50)
+    async with tailing(World(rate=20.0, lag=25.0)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(60))
+        await model.until(30)
+        model.kill()
+        await model.until(60)
+    assert [gap.reason for gap in model.gaps] == ["too_many"]
+    assert not account(model, 1, 59).missing
