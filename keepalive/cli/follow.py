@@ -17,9 +17,9 @@ from keepalive.cli.options import STDERR, Options, complain
 from keepalive.cloudflare.tls import tls_context
 from keepalive.config import Configuration
 from keepalive.config.access import Access
+from keepalive.core import telemetry
 from keepalive.core.events import Event, LeaseLost, LeaseTaken, LeaseUnavailable, Level, Sink, TailChanged
 from keepalive.core.target import Target
-from keepalive.core.telemetry import Wanted
 from keepalive.engine.clock import BootClock
 from keepalive.errors import OutputError
 from keepalive.keeper.beside import beside
@@ -73,7 +73,7 @@ class Aim:
     configuration: Configuration
     targets: tuple[Target, ...]
     access: Access
-    wanted: Wanted
+    wanted: telemetry.Wanted
     since: float | None = None
 
 
@@ -170,7 +170,12 @@ class Follow:
             lambda: loop.call_soon_threadsafe(self._ended.set),
             status=self._face.status if self._face.beside else None,
         )
-        self._backlog = Backlog(most_events=self._most, bell=outlet.ring)
+        # Rung once a turn of the loop: it may bring hundreds of events, and each ring costs a switch.
+        self._backlog = Backlog(
+            most_events=self._most,
+            bell=lambda: loop.call_soon(outlet.ring),
+            completed=self._ended.set,
+        )
         outlet.open(self._backlog)
         self._keeper: Keeper | None = None
         self._overview = Overview(self._aim.targets, self._reason, loop.time)
@@ -228,15 +233,14 @@ class Follow:
                 await asyncio.Event().wait()
 
     def _inlet(self, target: Target) -> Callable[[Record], None]:
-        put, note, backlog = self._backlog.inlet(target), self._overview.note, self._backlog
+        put, note = self._backlog.inlet(target), self._overview.note
 
         def deliver(record: Record) -> None:
-            if isinstance(record, Changed):
-                record = self._explained(target, record)
-            note(target, record)
+            if not isinstance(record, telemetry.Event):
+                if isinstance(record, Changed):
+                    record = self._explained(target, record)
+                note(target, record)
             put(record)
-            if backlog.complete:
-                self._ended.set()
 
         return deliver
 

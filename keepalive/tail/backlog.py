@@ -72,6 +72,7 @@ class Backlog:
         most_records: Records that may wait.
         most_events: Events after which nothing more is taken; infinite by default.
         bell: Called when something comes while the reader sleeps.
+        completed: Called when as many events were taken as were wanted.
     """
 
     def __init__(
@@ -80,23 +81,20 @@ class Backlog:
         most_bytes: int = MOST_BYTES,
         most_records: int = MOST_RECORDS,
         most_events: float = inf,
-        bell: Callable[[], None] = lambda: None,
+        bell: Callable[[], object] = lambda: None,
+        completed: Callable[[], object] = lambda: None,
     ) -> None:
         self.accepted = self.lost = 0
         self._most_bytes = most_bytes
         self._most_records = most_records
         self._most_events = most_events
         self._bell = bell
+        self._completed = completed
         self._items: deque[Item] = deque()
         self._loss: _Loss | None = None
         self._came_bytes = self._came = 0
         self._went_bytes = self._went = 0
         self._asleep = False
-
-    @property
-    def complete(self) -> bool:
-        """True once as many events were taken as were wanted."""
-        return self.accepted >= self._most_events
 
     @property
     def waiting(self) -> int:
@@ -107,10 +105,10 @@ class Backlog:
         """Where the records of one target are put; it never blocks."""
 
         def put(record: Record) -> None:
-            if type(record) is Event:
+            if isinstance(record, Event):
                 self._put_event(record)
             else:
-                self._put_note(target, record)  # type: ignore[arg-type] # whatever is no event
+                self._put_note(target, record)
 
         return put
 
@@ -144,25 +142,26 @@ class Backlog:
     def _put_event(self, event: Event) -> None:
         if self.accepted >= self._most_events:
             return
-        if not self._has_room():
-            self.lost += 1
+        if self._loss is not None:
+            self.settle()
+        if self._loss is not None or not self._has_room():
             self._loss = self._loss or _Loss()
             self._loss.events += 1
+            self.lost += 1
             return
-        if self._loss is not None:
-            self._resume()
         self.accepted += 1
         self._append(event)
+        if self.accepted >= self._most_events:
+            self._completed()
 
     def _put_note(self, target: Target, record: Gap | Dropped | Changed) -> None:
         if self.accepted >= self._most_events:
             return
-        if not self._has_room():
+        self.settle()
+        if self._loss is not None or not self._has_room():
             self._loss = self._loss or _Loss()
             self._loss.add(target, record)
             return
-        if self._loss is not None:
-            self._resume()
         self._append(Note(target, record))
 
     def _has_room(self) -> bool:

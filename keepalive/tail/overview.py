@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keepalive.core.target import Target
-from keepalive.core.telemetry import Event
 from keepalive.tail.backlog import Backlog
-from keepalive.tail.record import Changed, Gap, Record, State
+from keepalive.tail.record import Changed, Dropped, Gap, State
 from keepalive.tail.render import printable
 
 RATE_SECONDS = 5.0
@@ -30,7 +29,7 @@ class _Standing:
 
 
 class Overview:
-    """Follows the records of all tails.
+    """Follows what all tails say of themselves.
 
     Attributes:
         connected: True once any of them was.
@@ -48,25 +47,24 @@ class Overview:
         self._reason = reason
         self._now = now
         self._tails = {target: _Standing(None, now()) for target in targets}
-        self._events = self._gaps = 0
+        self._gaps = 0
         self._seen = [(now(), 0)]
 
-    def note(self, target: Target, record: Record) -> None:
-        """Take note of a record."""
+    def note(self, target: Target, record: Gap | Dropped | Changed) -> None:
+        """Take note of a record that is no event."""
         match record:
-            case Event():
-                self._events += 1
             case Gap():
                 self._gaps += 1
             case Changed(state, cause):
                 self.connected = self.connected or state is not State.DISCONNECTED
                 self._tails[target] = _Standing(state, self._now(), cause)
-            case _:
+            case Dropped():
                 pass
 
     def text(self, backlog: Backlog) -> str:
-        """Say it now."""
-        parts = [f"{self._rate():.1f}/s", f"{self._events:,} {'event' if self._events == 1 else 'events'}"]
+        """Say it now; the backlog knows how many events came."""
+        events = backlog.accepted + backlog.lost
+        parts = [f"{self._rate(events):.1f}/s", f"{events:,} {'event' if events == 1 else 'events'}"]
         if self._gaps:
             parts.append(f"{self._gaps:,} {'gap' if self._gaps == 1 else 'gaps'}")
         if backlog.lost:
@@ -75,13 +73,13 @@ class Overview:
             parts.append(f"{backlog.waiting:,} wait to be read")
         return " · ".join([*self._states(), *parts])
 
-    def _rate(self) -> float:
+    def _rate(self, events: int) -> float:
         """Events a second, of late."""
         now = self._now()
         self._seen = [(at, count) for at, count in self._seen if at > now - RATE_SECONDS] or self._seen[-1:]
         at, count = self._seen[0]
-        self._seen.append((now, self._events))
-        return (self._events - count) / (now - at) if now > at else 0.0
+        self._seen.append((now, events))
+        return (events - count) / (now - at) if now > at else 0.0
 
     def _states(self) -> list[str]:
         if len(self._tails) <= CROWD:
