@@ -51,12 +51,13 @@ _STATES: Mapping[State, str] = {
     State.DISCONNECTED: "disconnected",
 }
 _GAPS: Mapping[str, str] = {
-    "not_indexed": "the archive does not show them yet",
-    "not_stored": "nothing is stored of this Worker: it has no Workers Logs",
-    "unconfirmed": "the archive could not confirm that there are none",
+    "not_indexed": "the stored events do not reach there yet",
+    "not_stored": "nothing of this Worker is stored; turn on its Workers Logs",
+    "unconfirmed": "nothing came that could be looked for",
+    "timeout": "neither the quota nor the stored events could be asked in time",
     "too_many": "there are more than can be had",
-    "stalled": "the stream had stalled",
-    "quota": "the quota has no call left for it",
+    "stalled": "the stream had stalled, and it was found too late to show them in order",
+    "disconnected": "there was no stream for too long",
 }
 
 Render = Callable[[Item], str]

@@ -123,7 +123,7 @@ def test_a_date_of_any_size_is_shown() -> None:
     assert PLAIN(event(logged(), timestamp=253_402_300_799_999)).startswith("23:59:59.999")
 
 
-NOT_STORED = "nothing is stored of this Worker: it has no Workers Logs"
+NOT_STORED = "nothing of this Worker is stored; turn on its Workers Logs"
 
 HOSTILE = (
     "\x1b[2J",
@@ -234,8 +234,8 @@ def test_on_a_terminal_what_could_drive_it_is_escaped_and_the_text_is_the_same()
     ("record", "text"),
     [
         (
-            Gap(1, 2, "quota"),
-            '{"$keepalive": {"type": "gap", "from_ms": 1, "to_ms": 2, "reason": "quota"}}',
+            Gap(1, 2, "timeout"),
+            '{"$keepalive": {"type": "gap", "from_ms": 1, "to_ms": 2, "reason": "timeout"}}',
         ),
         (Dropped(3), '{"$keepalive": {"type": "dropped", "count": 3}}'),
         (Changed(State.AT_RISK, "why"), '{"$keepalive": {"type": "state", "state": "at_risk"}}'),
