@@ -102,8 +102,9 @@ class Face:
         cls, options: Options, configuration: Configuration, targets: Sequence[Target], *, as_json: bool
     ) -> Face:
         """Look at the options, and at where stdout and stderr lead."""
-        printed_there, told_there = os.isatty(STDOUT), os.isatty(STDERR)
-        colour = options.color and os.environ.get("TERM") != "dumb"
+        clever = os.environ.get("TERM") != "dumb"
+        printed_there, told_there = os.isatty(STDOUT), os.isatty(STDERR) and clever
+        colour = options.color and clever
         if as_json:
             render = json_lines(several=len(targets) > 1, terminal=printed_there)
         else:
@@ -161,19 +162,25 @@ class Follow:
             OutputError: What comes cannot be written.
         """
         loop = asyncio.get_running_loop()
+
+        def from_thread(call: Callable[[], None]) -> None:
+            with suppress(RuntimeError):  # the loop is over, and so is this command
+                loop.call_soon_threadsafe(call)
+
         self._ended = asyncio.Event()
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, self._leave)
         outlet = Outlet(
             STDOUT,
             self._face.render,
-            lambda: loop.call_soon_threadsafe(self._ended.set),
+            lambda: from_thread(self._ended.set),
             status=self._face.status if self._face.beside else None,
         )
         # Rung once a turn of the loop: it may bring hundreds of events, and each ring costs a switch.
         self._backlog = Backlog(
             most_events=self._most,
             bell=lambda: loop.call_soon(outlet.ring),
+            room=lambda: from_thread(self._backlog.settle),
             completed=self._ended.set,
         )
         outlet.open(self._backlog)
@@ -218,7 +225,9 @@ class Follow:
         ):
             self._keeper = keeper
             since_ms = None if aim.since is None else round((time.time() - aim.since) * 1000)
-            errands: dict[str, Coroutine[None, None, None]] = {"watch the output": self._watch()}
+            errands: dict[str, Coroutine[None, None, None]] = {}
+            if self._face.status is not None:
+                errands["draw the status line"] = self._draw(self._face.status)
             for target in aim.targets:
                 stream = Stream(
                     target,
@@ -256,13 +265,9 @@ class Follow:
         fault = self._keeper.fault(target) if self._keeper else None
         return explained(fault) if fault else ""
 
-    async def _watch(self) -> None:
-        """Tell a loss as soon as there is room, and draw the status line."""
-        status = self._face.status
+    async def _draw(self, status: StatusLine) -> None:
         while True:
-            self._backlog.settle()
-            if status is not None:
-                await asyncio.to_thread(status.show, self._overview.text(self._backlog))
+            await asyncio.to_thread(status.show, self._overview.text(self._backlog))
             await asyncio.sleep(REDRAW_SECONDS)
 
     async def _close(self, outlet: Outlet) -> None:

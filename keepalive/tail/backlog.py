@@ -72,16 +72,18 @@ class Backlog:
         most_records: Records that may wait.
         most_events: Events after which nothing more is taken; infinite by default.
         bell: Called when something comes while the reader sleeps.
+        room: Called by the reader when there may be room for a loss to be told: `settle` does that.
         completed: Called when as many events were taken as were wanted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - three bounds and three bells, all with defaults
         self,
         *,
         most_bytes: int = MOST_BYTES,
         most_records: int = MOST_RECORDS,
         most_events: float = inf,
         bell: Callable[[], object] = lambda: None,
+        room: Callable[[], object] = lambda: None,
         completed: Callable[[], object] = lambda: None,
     ) -> None:
         self.accepted = self.lost = 0
@@ -89,6 +91,7 @@ class Backlog:
         self._most_records = most_records
         self._most_events = most_events
         self._bell = bell
+        self._room = room
         self._completed = completed
         self._items: deque[Item] = deque()
         self._loss: _Loss | None = None
@@ -123,6 +126,8 @@ class Backlog:
         """Say that these were read, and make room."""
         self._went += len(items)
         self._went_bytes += sum(map(_weight, items))
+        if self._loss is not None:
+            self._room()
 
     def sleep(self) -> bool:
         """Say that the reader wants to be woken; False when there is something to take already."""
@@ -145,9 +150,9 @@ class Backlog:
         if self._loss is not None:
             self.settle()
         if self._loss is not None or not self._has_room():
-            self._loss = self._loss or _Loss()
-            self._loss.events += 1
+            self._begin_loss().events += 1
             self.lost += 1
+            self.settle()  # the reader may have made room meanwhile, and known of no loss
             return
         self.accepted += 1
         self._append(event)
@@ -159,8 +164,8 @@ class Backlog:
             return
         self.settle()
         if self._loss is not None or not self._has_room():
-            self._loss = self._loss or _Loss()
-            self._loss.add(target, record)
+            self._begin_loss().add(target, record)
+            self.settle()
             return
         self._append(Note(target, record))
 
@@ -169,6 +174,10 @@ class Backlog:
         return (self._came - self._went) * share < self._most_records and (
             self._came_bytes - self._went_bytes
         ) * share < self._most_bytes
+
+    def _begin_loss(self) -> _Loss:
+        self._loss = self._loss or _Loss()
+        return self._loss
 
     def _resume(self) -> None:
         loss, self._loss = self._loss, None

@@ -25,8 +25,8 @@ from tests.system.commands import ACCOUNT_ID, keepalive
 
 WORLD = replace(World.simple(scripts=("api", "web")), events_per_second=50.0)
 
-FACTOR = 7.5
-"""A window of 6 s in real time."""
+FACTOR = 10.0
+"""A window of 4.5 s in real time."""
 
 Record = dict[str, object]
 
@@ -162,15 +162,11 @@ async def test_since_begins_with_what_is_stored_and_goes_on_without_a_seam(tmp_p
     assert numbers(events) == list(range(1, 201))
 
 
-@pytest.mark.parametrize("kind", [FaultKind.CLOSE, FaultKind.OUTAGE])
-async def test_a_connection_that_is_lost_costs_no_event(tmp_path: Path, kind: FaultKind) -> None:
+async def test_an_outage_costs_no_event(tmp_path: Path) -> None:
     world = replace(WORLD, indexing_lag=1.0)
     async with Emulator(world) as emulator, tailing(tmp_path, emulator, "api", "--json") as tail:
         events = await tail.events(100)
-        if kind is FaultKind.CLOSE:
-            emulator.faults.add(Fault(kind=kind, count=1))
-        else:
-            emulator.faults.add(Fault(kind=kind, after=emulator.now, until=emulator.now + 1))
+        emulator.faults.add(Fault(kind=FaultKind.OUTAGE, after=emulator.now, until=emulator.now + 1))
         events += await tail.events(200)
 
     assert is_whole(numbers(events))
@@ -222,7 +218,7 @@ async def test_an_output_that_nobody_reads_lapses_nobody_and_loses_nothing_that_
         async with tailing(tmp_path, emulator, "api", "--json", stdout=writer) as tail:
             os.close(writer)
             await until(lambda: bool(emulator.tallies()))
-            await asyncio.sleep(2 * WORLD.window / FACTOR)
+            await asyncio.sleep(1.5 * WORLD.window / FACTOR)
             [tally] = emulator.tallies().values()
             tail.process.send_signal(signal.SIGINT)
             text = await asyncio.to_thread(read_all, reader)
@@ -231,7 +227,7 @@ async def test_an_output_that_nobody_reads_lapses_nobody_and_loses_nothing_that_
     records: list[Record] = [json.loads(line) for line in text.splitlines()]
     events = [record for record in records if "$keepalive" not in record]
     assert tally.lapses == 0
-    assert len(events) > 2000
+    assert len(events) > 1000
     assert is_whole(numbers(events))
 
 

@@ -102,6 +102,22 @@ def test_a_loss_is_told_although_nothing_else_comes() -> None:
     assert read(backlog) == [Note(None, Dropped(3))]
 
 
+def test_a_reader_that_makes_room_for_a_loss_says_so() -> None:
+    told: list[bool] = []
+    backlog = Backlog(most_records=2, room=lambda: told.append(True))
+    for number in range(2):
+        backlog.inlet(API)(event(number))
+    read(backlog, 1)
+    for number in range(2, 5):
+        backlog.inlet(API)(event(number))
+
+    assert not told
+    assert read(backlog) == [event(1), event(2)]
+    assert told
+    backlog.settle()
+    assert read(backlog) == [Note(None, Dropped(2))]
+
+
 def test_at_last_a_loss_is_told_without_room() -> None:
     backlog = Backlog(most_records=2)
     for number in range(5):
