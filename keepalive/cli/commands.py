@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "tail": "Show what Workers log, live, without an end.",
     "exec": "Keep targets eligible for as long as a command runs.",
     "lease": "Have the running daemon hold targets for a while.",
+    "calibrate": "Measure how long one accepted heartbeat lasts, with a live tail.",
     "simulate": "Play hours of heartbeats and faults in virtual time against a model of Cloudflare.",
     "demo": "Play keepalive against a local Cloudflare, with faults on the way.",
     "emulator": "Run a local Cloudflare until Ctrl-C, for tests of other programs.",
