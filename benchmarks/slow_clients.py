@@ -60,17 +60,21 @@ async def hold(kind: Kind, port: int, pause: float) -> None:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             await loop.sock_connect(line, ("127.0.0.1", port))
             await loop.sock_sendall(line, kind.value)
-            while await _is_held(line, kind):
+            while await _is_held(line):
                 if kind is Kind.DRIPPING:
                     await loop.sock_sendall(line, b"x")
         await asyncio.sleep(pause)
 
 
-async def _is_held(line: socket.socket, kind: Kind) -> bool:
-    """Wait a second; False when the other side has ended the connection by then."""
+async def _is_held(line: socket.socket) -> bool:
+    """Wait a second, and read a byte at most; False once the other side has ended the connection."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 1.0
     with suppress(TimeoutError):
-        async with asyncio.timeout(1.0):
-            return bool(await asyncio.get_running_loop().sock_recv(line, 1)) and kind is Kind.NOT_READING
+        async with asyncio.timeout_at(end):
+            if not await loop.sock_recv(line, 1):
+                return False
+            await asyncio.sleep(end - loop.time())
     return True
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from typing import cast
 
 from aiohttp import web
@@ -65,7 +67,7 @@ class Crowd:
             if longest is None:
                 return False
             self.leave(longest)
-            longest.abort()
+            longest.drop()
         self._present.add(connection)
         self._waiting[connection] = None
         return True
@@ -122,7 +124,7 @@ class Connection(web.RequestHandler):
             super().connection_made(transport)
             self._allow(HEAD_SECONDS)
         else:
-            self._line.abort()
+            self.drop()
 
     def data_received(self, data: bytes) -> None:
         """Read on; the first byte of a next request starts its time."""
@@ -164,6 +166,12 @@ class Connection(web.RequestHandler):
         if self._line is not None:
             self._line.abort()
 
+    def drop(self) -> None:
+        """The same by a reset: a polite end keeps the port for a minute, and thousands would take all of them."""
+        if self._line is not None and (raw := self._line.get_extra_info("socket")) is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -184,4 +192,4 @@ class Connection(web.RequestHandler):
         """Drop the client after so long, unless this is called again; None for no limit."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self.abort)
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self.drop)

@@ -25,7 +25,7 @@ from keepalive.errors import ControlError
 RETRY_SECONDS = 5.0
 """Seconds after which a place that could not be opened is tried again."""
 
-BURST = 16
+BURST = 4
 """Connections that are accepted in a row: a beat waits for no more than those."""
 
 QUEUE = 1024
