@@ -167,7 +167,7 @@ class Connection(web.RequestHandler):
             self._line.abort()
 
     def drop(self) -> None:
-        """The same by a reset: a polite end keeps the port for a minute, and thousands would take all of them."""
+        """The same by a reset: a polite end keeps its port for a minute, and thousands would take all."""
         if self._line is not None and (raw := self._line.get_extra_info("socket")) is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()

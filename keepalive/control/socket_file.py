@@ -30,11 +30,14 @@ class SocketFile:
             ControlError: It is somebody else's, or cannot be made; whatever is there is untouched.
         """
         self.path = path
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise ControlError(str(path), *_explain(path, error)) from None
         self.socket.setblocking(False)
         try:
             self._inode = self._take(mode)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.socket.close()
             raise ControlError(str(path), *_explain(path, error)) from None
         except ControlError:
@@ -104,7 +107,7 @@ def _inode(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _explain(path: Path, error: OSError) -> tuple[str, str]:
+def _explain(path: Path, error: OSError | ValueError) -> tuple[str, str]:
     """What is wrong with a path, and what to do about it."""
     match error:
         case FileNotFoundError() | NotADirectoryError():
@@ -117,5 +120,7 @@ def _explain(path: Path, error: OSError) -> tuple[str, str]:
             return "cannot be made: permission denied", hint
         case BlockingIOError():
             return "is being taken by another daemon", "give this one a [control] socket of its own"
+        case ValueError():
+            return "is no path: a null byte is in it", "write another path into [control] socket"
         case _:
             return f"cannot be made: {error.strerror}", "write another path into [control] socket"

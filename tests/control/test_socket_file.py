@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 import stat
 from collections.abc import Iterator
@@ -115,6 +116,20 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
     assert "longer than the 107 bytes" in refused(tmp_path / ("k" * LONGEST_PATH))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_with_a_null_byte_is_none(tmp_path: Path) -> None:
+    assert refused(tmp_path / "k\0.sock") == "is no path: a null byte is in it"
+    assert refused(tmp_path / "\0" / "k.sock") == "is no path: a null byte is in it"
+
+
+def test_a_process_without_descriptors_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+
+    assert refused(tmp_path / "k.sock") == "cannot be made: Too many open files"
 
 
 def test_a_folder_in_which_another_daemon_looks_for_its_place_is_left_for_later(tmp_path: Path) -> None:
