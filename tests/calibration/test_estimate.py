@@ -96,6 +96,17 @@ def test_rounds_that_contradict_each_other_settle_nothing() -> None:
     assert not torn.done
 
 
+def test_half_of_the_rounds_settle_nothing_against_the_other_half() -> None:
+    others = [played(window, gap=0.1) for window in (50.0, 60.0, 70.0)]
+    torn = estimator(*[played(45.0, gap=0.1)] * 3, *others)
+    assert (torn.estimate.agreeing, torn.estimate.rounds, torn.done) == (3, 6, False)
+
+
+def test_rounds_have_to_agree_on_both_ends_of_the_silence() -> None:
+    moved = [played(45.0 - shift, shift, gap=0.1) for shift in (0.0, 5.0, 10.0)]
+    assert estimator(*moved).estimate.agreeing == 1
+
+
 def test_one_in_four_may_say_something_else() -> None:
     mostly = estimator(*[played(45.0, gap=0.1)] * 3, played(40.0, gap=0.1))
     assert (mostly.estimate.agreeing, mostly.estimate.rounds, mostly.done) == (3, 4, True)
