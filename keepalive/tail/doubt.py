@@ -181,11 +181,12 @@ class Doubt:
     def end(self, reason: str, now_ms: int) -> list[Event | Gap]:
         """Give everything in order: what was found, the gap if there is a reason for one, what was held.
 
-        What was held keeps the order in which it came.
+        What was held keeps the order in which it came. What was found and is newer is left out where it can
+        be had again: the index may still show it with holes.
         """
         found = [(each.timestamp, each) for each in sorted(self._found.values(), key=_turn)]
-        if self.anchor is not None:  # the stream brings what is newer, and the index may show it with holes
-            newest_ms = max(event.timestamp for event in self._held)
+        if self.anchor is not None or not reason:
+            newest_ms = max((event.timestamp for event in self._held), default=0)
             found = [row for row in found if row[0] <= newest_ms]
         if reason and not self.shown:  # its ids may not be those of the stream: take no event twice
             found = [row for row in found if self.certain_ms < row[0] < self._end_ms(now_ms)]

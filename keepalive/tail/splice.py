@@ -132,7 +132,7 @@ class Splice:
             self.doubt(session)
         else:
             self.rhythm.note(silence, len(events))
-            if silence >= SHORTEST_STALL_SECONDS and self._doubt is None and self.live == [session]:
+            if silence >= SHORTEST_STALL_SECONDS and self.live == [session]:
                 self._remember_silence(session.certain_ms, events[0].timestamp, now)
         ours_ms = self._dates.ours_ms()
         ahead_ms = session.note(events, now, ours_ms)
@@ -161,6 +161,7 @@ class Splice:
             doubt.widen(session.certain_ms, heard_ms)
         for each in {session, *self.live}:
             each.suspect = False
+            each.last_at = now  # the silence so far is doubted already, and no sign of what is usual
             doubt.hold(each.waiting, now)
             each.waiting = []
         if newest is None:
@@ -216,7 +217,13 @@ class Splice:
         if reason is not None:
             self._end(doubt, reason)
         elif anchor is None and look is not None and look.whole and self._stored:
-            self._tell(doubt.settle(self._dates.now_ms(PATIENCE_SECONDS)))
+            self._recover(doubt)
+
+    def _recover(self, doubt: Doubt) -> None:
+        """Tell what was found and is so old that the index has no holes there any more."""
+        settled = doubt.settle(self._dates.now_ms(PATIENCE_SECONDS))
+        self.counts.recovered += len(settled)
+        self._tell(settled)
 
     def _find(self, doubt: Doubt, look: Look) -> None:
         if any(event in self._seen for event in look.events) or (doubt.anchor and look.shows(doubt.anchor)):
@@ -228,7 +235,12 @@ class Splice:
     def _end(self, doubt: Doubt, reason: str) -> None:
         """Tell what was found and held, and the gap where there is a reason for one."""
         self._doubt = None
-        self.counts.recovered += doubt.recovered
+        if not reason and doubt.anchor is None:
+            self._recover(doubt)
+        stalled = (
+            doubt.anchor is None and doubt.recovered > 0
+        )  # newer than the stream, which did not bring it
+        self.counts.recovered += 0 if stalled else doubt.recovered
         if reason == "not_stored":
             self._stored = False
         if not reason and not doubt.recovered:
@@ -238,13 +250,18 @@ class Splice:
             session.verify(self._dates.now_ms(PATIENCE_SECONDS))
             session.trusted = True
             session.retired = session is not self.live[-1]  # whatever it missed is settled or told
-            session.suspect = doubt.anchor is None and doubt.recovered > 0  # it may be silent still
+            session.suspect = stalled
+        latest_ms = gap_ms = 0
         for record in doubt.end(reason, self._dates.now_ms()):
             if isinstance(record, Event):
                 self._tell((record,))
+                latest_ms = max(latest_ms, record.timestamp)
             else:
                 self.counts.gaps += 1
                 self._deliver(record)
+                gap_ms = record.to_ms
+        # What the archive shows of a gap later on would come behind what was told already: it stays a gap.
+        self._floor_ms = max(self._floor_ms, min(latest_ms, gap_ms))
         if not self.live and self._lost is not None:
             self.doubt(self._lost, self._heard_ms(self._lost))
 
