@@ -127,6 +127,10 @@ async def test_with_less_traffic_it_takes_more_rounds(events_per_second: float, 
     assert result.seconds < minutes * MINUTE
 
 
+async def test_events_may_be_further_apart_than_the_window_is_long() -> None:
+    assert_found(await measured(worker(5.0, 0.05)), 5.0)
+
+
 async def test_more_traffic_than_a_page_of_the_query_holds_makes_it_exact() -> None:
     assert_found(await measured(worker(6.0, 60.0)), 6.0, off=0.2)
 
@@ -254,37 +258,104 @@ async def test_what_fails_when_the_time_is_up_is_the_reason() -> None:
     assert "connection" in result.detail
 
 
-class Closing:
-    """Closes the stream where Cloudflare would only fall silent."""
+class Spoiling:
+    """Opens streams that do not do as the emulator's.
 
-    def __init__(self, opener: Connect, eligible: Callable[[], bool]) -> None:
+    Attributes:
+        opened: How many there were.
+
+    Args:
+        opener: Opens the real one.
+        over: Says, ten times a second, whether a stream is closed now.
+        passed: Says what becomes of the events that came.
+    """
+
+    def __init__(
+        self,
+        opener: Connect,
+        *,
+        over: Callable[[], bool] = lambda: False,
+        passed: Callable[[int, Sequence[Event]], Sequence[Event]] = lambda _, events: events,
+    ) -> None:
+        self.opened = 0
         self._opener = opener
-        self._eligible = eligible
+        self._over = over
+        self._passed = passed
 
     async def __call__(self, prepared: Prepared, *, timeout: float) -> Connection | Failure:
         connection = await self._opener(prepared, timeout=timeout)
-        if isinstance(connection, Failure):
-            return connection
-        pour, eligible = connection.pour, self._eligible
+        assert not isinstance(connection, Failure)
+        self.opened += 1
+        number, pour = self.opened, connection.pour
 
-        async def cut_short(into: Callable[[Sequence[Event]], None]) -> Ended:
-            pouring = asyncio.create_task(pour(into))
-            while eligible():  # noqa: ASYNC110 - in virtual time, and nothing tells when it ends
-                await asyncio.sleep(0.1)
-            pouring.cancel()
-            await asyncio.wait([pouring])
+        async def spoilt(into: Callable[[Sequence[Event]], None]) -> Ended:
+            pouring = asyncio.create_task(pour(lambda events: into(self._passed(number, events))))
+            try:
+                while not self._over():  # noqa: ASYNC110 - in virtual time, and nothing tells when it ends
+                    await asyncio.sleep(0.1)
+            finally:
+                pouring.cancel()
+                await asyncio.wait([pouring])
             return Ended("closed")
 
-        connection.pour = cut_short  # type: ignore[method-assign]
+        connection.pour = spoilt  # type: ignore[method-assign]
         return connection
 
 
 async def test_a_stream_that_is_closed_instead_of_falling_silent_is_told_with_its_age() -> None:
     async with bench(worker(20.0)) as stage:
-        stage.connect = Closing(stage.connect, lambda: stage.emulator.eligible(ACCOUNT_ID, "api"))
+        stage.connect = Spoiling(stage.connect, over=lambda: not stage.emulator.eligible(ACCOUNT_ID, "api"))
         result = await stage.measure()
     assert result.ending is Ending.CLOSED
     assert result.detail.startswith("the stream was closed 20.0 s, 20.1 s, 20.")
+
+
+async def test_streams_that_are_closed_now_and_then_only_cost_rounds() -> None:
+    async with bench(worker(10.0, 0.5)) as stage:
+        rounds: list[int] = []
+
+        def over() -> bool:
+            played = measurement.estimator.estimate.rounds
+            cut = measurement.phase is Phase.WATCHING and played > 0 and played not in rounds
+            rounds.extend([played] if cut else [])
+            return cut
+
+        stage.connect, stage.error = Spoiling(stage.connect, over=over), 0.25
+        measurement = stage.measurement()
+        assert_found(await measurement.run(LONG), 10.0, off=0.25)
+    assert len(rounds) >= 3
+
+
+async def test_a_stream_that_no_heartbeat_brings_back_is_replaced_and_said_to_be() -> None:
+    async with bench(worker(20.0)) as stage:
+        silent: set[int] = set()
+
+        def passed(number: int, events: Sequence[Event]) -> Sequence[Event]:
+            if measurement.phase is Phase.RESTORING:
+                silent.add(number)
+            return () if number in silent else events
+
+        stage.connect = Spoiling(stage.connect, passed=passed)
+        measurement = stage.measurement()
+        result = await measurement.run(LONG)
+    assert result.ending is Ending.MEASURED
+    assert result.estimate.assumed
+    assert result.estimate.at_least < 20.0 <= result.estimate.at_most + 1.0
+    assert len(silent) == result.estimate.rounds
+
+
+async def test_an_event_that_is_dated_an_hour_ahead_does_not_outlast_every_silence() -> None:
+    async with bench(worker(20.0)) as stage:
+        count = 0
+
+        def passed(_: int, events: Sequence[Event]) -> Sequence[Event]:
+            nonlocal count
+            count += len(events)
+            ahead_ms = 3_600_000 if count % 10 == 0 else 0
+            return [event._replace(timestamp=event.timestamp + ahead_ms) for event in events]
+
+        stage.connect = Spoiling(stage.connect, passed=passed)
+        assert_found(await stage.measure(), 20.0)
 
 
 async def test_one_that_is_cancelled_still_says_what_is_known() -> None:
