@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keepalive.errors import ConfigError, KeepaliveError, NotEligibleError, TargetError
     from keepalive.keeper.following import tail
     from keepalive.keeper.session import Change, Session, hold
-    from keepalive.tail.record import Dropped, Gap
+    from keepalive.livetail.record import Dropped, Gap
 
 __all__ = [
     "Change",
@@ -60,9 +60,6 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULES[name]}")
-    # All of it is bound at once: else the folder `tail`, imported just now, would take the function's name.
-    globals().update(
-        {each: getattr(module, each) for each, place in _MODULES.items() if place == _MODULES[name]}
-    )
-    return getattr(module, name)
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from keepalive.calibration.archive import Archive
-from keepalive.calibration.ports import Api, Connect, Permit
+from keepalive.calibration.ports import Api, Connect, Connection, Permit
 from keepalive.calibration.result import Ending, OverError
 from keepalive.calibration.round import Beat, Round
 from keepalive.core.outcome import Accepted, Denied, Fault, Throttled, Transient
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Prepared, Wanted
-from keepalive.tail.ports import Connection
 
 TIMEOUT_SECONDS = 5.0
 OPEN_SECONDS = 10.0

@@ -217,7 +217,7 @@ class Measurement:
             await self._calls.heartbeat()
             await self._sight.more(KEEP_SECONDS)
             now = self._clock()
-            if now < ask_at or self._sight.count:
+            if now < ask_at:
                 continue
             ask_at = now + UNHEARD_SECONDS
             unheard = await self._calls.look(opened_at + KEEP_SECONDS, now - self._sight.patience)

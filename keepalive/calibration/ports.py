@@ -7,10 +7,11 @@ from typing import Protocol
 
 from keepalive.core.outcome import Outcome
 from keepalive.core.target import Target
-from keepalive.tail import ports as tail
+from keepalive.livetail import ports as tail
 
+Connection = tail.Connection
 Connect = tail.Connect
-"""Opens the stream of a session that was prepared."""
+"""Opens the stream of a session that was prepared: a connection."""
 
 Permit = Callable[[], Awaitable[None]]
 """Waits until the quota lends one call."""

@@ -33,7 +33,7 @@ from keepalive.engine.clock import BootClock
 from keepalive.errors import KeepaliveError, UsageError
 from keepalive.keeper.own import narrowed
 from keepalive.keeper.quota import StayingLender, quotas_of
-from keepalive.tail.connection import Opener
+from keepalive.livetail.connection import Opener
 
 CLOSEST = 0.1
 """Seconds; a network is no better than that."""

@@ -25,17 +25,17 @@ from keepalive.errors import OutputError
 from keepalive.keeper.beside import beside
 from keepalive.keeper.keeping import keeping
 from keepalive.keeper.ports import Keeper
+from keepalive.livetail.backlog import Backlog
+from keepalive.livetail.connection import Opener
+from keepalive.livetail.outlet import Outlet
+from keepalive.livetail.overview import Overview
+from keepalive.livetail.record import Changed, Record, State
+from keepalive.livetail.render import Render, json_lines, pretty
+from keepalive.livetail.status import ERASE, StatusLine
+from keepalive.livetail.stream import Stream
 from keepalive.sinks.console import console
 from keepalive.sinks.logs import LogSink
 from keepalive.sinks.outlet import Outlet as LogOutlet
-from keepalive.tail.backlog import Backlog
-from keepalive.tail.connection import Opener
-from keepalive.tail.outlet import Outlet
-from keepalive.tail.overview import Overview
-from keepalive.tail.record import Changed, Record, State
-from keepalive.tail.render import Render, json_lines, pretty
-from keepalive.tail.status import ERASE, StatusLine
-from keepalive.tail.stream import Stream
 
 STDOUT = 1
 

@@ -11,7 +11,7 @@ from keepalive.cli.aim import aim
 from keepalive.cli.follow import Aim, Face, Follow
 from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, SocketOption, complain, duration, warn
-from keepalive.tail.filters import wanted_of
+from keepalive.livetail.filters import wanted_of
 
 
 def tail(  # noqa: PLR0913 - one parameter for each option of the command

@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, Sequence
 from keepalive.cloudflare.tls import tls_context
 from keepalive.core.telemetry import Event, Wanted
 from keepalive.keeper.session import Aim, kept, take_aim
-from keepalive.tail.backlog import Backlog
-from keepalive.tail.connection import Opener
-from keepalive.tail.filters import wanted_of
-from keepalive.tail.record import Dropped, Gap
-from keepalive.tail.stream import Stream
+from keepalive.livetail.backlog import Backlog
+from keepalive.livetail.connection import Opener
+from keepalive.livetail.filters import wanted_of
+from keepalive.livetail.record import Dropped, Gap
+from keepalive.livetail.stream import Stream
 
 AT_ONCE = 100
 """Records that are taken from the backlog together."""

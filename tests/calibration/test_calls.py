@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from keepalive.calibration.calls import PAUSE_SECONDS, THROTTLED_SECONDS, Calls
+from keepalive.calibration.ports import Connection
 from keepalive.calibration.result import Ending, OverError
 from keepalive.calibration.round import Beat, Round
 from keepalive.core.outcome import Accepted, Denied, Fault, Outcome, Throttled, Transient
 from keepalive.core.target import Scope, Target
 from keepalive.core.telemetry import Event, Page, Prepared, Question, Wanted
-from keepalive.tail.ports import Connection
 
 pytestmark = pytest.mark.looptime
 

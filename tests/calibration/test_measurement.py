@@ -22,8 +22,8 @@ from keepalive.core.outcome import Fault as Failure
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event, Prepared
 from keepalive.emulator import Emulator, Fault, FaultKind, Route, World
-from keepalive.tail.connection import Opener
-from keepalive.tail.ports import Connection, Ended
+from keepalive.livetail.connection import Opener
+from keepalive.livetail.ports import Connection, Ended
 from tests.support.emulated import ACCOUNT_ID, TOKEN
 
 pytestmark = pytest.mark.looptime

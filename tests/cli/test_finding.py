@@ -12,7 +12,7 @@ from keepalive.calibration.round import Beat, Round
 from keepalive.cli.finding import as_json, bounds, known, progress, told
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.core.target import Target
-from keepalive.tail.connection import Opener
+from keepalive.livetail.connection import Opener
 
 TARGET = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 TODAY = date(2031, 2, 3)

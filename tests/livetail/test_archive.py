@@ -6,7 +6,7 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Scope, Target
 from keepalive.core.telemetry import Event, Page, Prepared, Question, Wanted
-from keepalive.tail.archive import MOST_PAGES, PAGE_EVENTS, Archive, Look, Span
+from keepalive.livetail.archive import MOST_PAGES, PAGE_EVENTS, Archive, Look, Span
 
 TARGET = Target("default", "a" * 32, "api")
 EVENTS = [Event(f"{at}", f"{at:06d}", at, "api") for at in range(3000)]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keepalive.core.target import Target
-from keepalive.tail.backlog import Backlog
-from keepalive.tail.record import Changed, Dropped, Gap, State
-from keepalive.tail.render import printable
+from keepalive.livetail.backlog import Backlog
+from keepalive.livetail.record import Changed, Dropped, Gap, State
+from keepalive.livetail.render import printable
 
 RATE_SECONDS = 5.0
 """Seconds over which the rate of the events is taken."""

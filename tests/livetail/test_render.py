@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.backlog import Note
-from keepalive.tail.record import Changed, Dropped, Gap, State
-from keepalive.tail.render import LONGEST_MESSAGE, Said, json_lines, pretty, printable
+from keepalive.livetail.backlog import Note
+from keepalive.livetail.record import Changed, Dropped, Gap, State
+from keepalive.livetail.render import LONGEST_MESSAGE, Said, json_lines, pretty, printable
 
 API = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Scope
-from keepalive.tail.record import Changed, State
-from tests.tail.model import BEGAN_MS, Account, Model, World, account, tailing
+from keepalive.livetail.record import Changed, State
+from tests.livetail.model import BEGAN_MS, Account, Model, World, account, tailing
 
 pytestmark = pytest.mark.looptime
 
@@ -249,7 +249,7 @@ async def test_a_quiet_tail_costs_the_quota_next_to_nothing() -> None:
 
 
 async def test_more_than_can_be_held_back_is_told_at_once_with_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keepalive.tail.doubt.MOST_HELD", 50)
+    monkeypatch.setattr("keepalive.livetail.doubt.MOST_HELD", 50)
     async with tailing(World(rate=20.0, lag=25.0)) as model, asyncio.TaskGroup() as tasks:
         tasks.create_task(model.log(60))
         await model.until(30)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.backlog import Item, Note
-from keepalive.tail.record import Changed, Dropped, Gap, State
+from keepalive.livetail.backlog import Item, Note
+from keepalive.livetail.record import Changed, Dropped, Gap, State
 
 LONGEST_MESSAGE = 2000
 """Characters of a message that are shown; of the rest only how much it is."""

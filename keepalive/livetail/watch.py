@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-from keepalive.tail.archive import Archive, Span
-from keepalive.tail.dates import Dates
-from keepalive.tail.doubt import PATIENCE_SECONDS, SLACK_MS
-from keepalive.tail.session import Session
-from keepalive.tail.splice import Splice
+from keepalive.livetail.archive import Archive, Span
+from keepalive.livetail.dates import Dates
+from keepalive.livetail.doubt import PATIENCE_SECONDS, SLACK_MS
+from keepalive.livetail.session import Session
+from keepalive.livetail.splice import Splice
 
 LOOK_SECONDS = 10.0
 LATEST_LOOK_SECONDS = 60.0

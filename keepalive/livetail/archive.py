@@ -8,7 +8,7 @@ from typing import NamedTuple
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event, Page, Question, Wanted
-from keepalive.tail.ports import Api, Keeper
+from keepalive.livetail.ports import Api, Keeper
 
 PAGE_EVENTS = 500
 """Events that are asked for at once; fewer where a page of so many is too large."""

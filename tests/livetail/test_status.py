@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from keepalive.tail.status import ERASE, StatusLine, cut
+from keepalive.livetail.status import ERASE, StatusLine, cut
 
 
 class Terminal(NamedTuple):

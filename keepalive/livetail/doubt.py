@@ -11,8 +11,8 @@ from heapq import merge
 from math import inf
 
 from keepalive.core.telemetry import Event
-from keepalive.tail.archive import Look, Span
-from keepalive.tail.record import Gap
+from keepalive.livetail.archive import Look, Span
+from keepalive.livetail.record import Gap
 
 SLACK_MS = 10_000
 """How far an event may come out of its turn. A doubt reaches so much further at both ends."""

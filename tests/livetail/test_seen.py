@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keepalive.core.telemetry import Event
-from keepalive.tail.seen import HORIZON_SECONDS, Seen
+from keepalive.livetail.seen import HORIZON_SECONDS, Seen
 
 
 def event(name: str, raw: str = "{}") -> Event:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 
-from keepalive.tail.backlog import Backlog, Item
-from keepalive.tail.status import StatusLine
+from keepalive.livetail.backlog import Backlog, Item
+from keepalive.livetail.status import StatusLine
 
 BATCH = 512
 """Records that are written at once."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from keepalive.tail.rhythm import Rhythm
+from keepalive.livetail.rhythm import Rhythm
 
 
 def steady(seconds: float, events: int) -> Rhythm:

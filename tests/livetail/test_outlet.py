@@ -11,10 +11,10 @@ import pytest
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.backlog import Backlog, Item
-from keepalive.tail.outlet import Outlet
-from keepalive.tail.record import Dropped
-from keepalive.tail.render import json_lines
+from keepalive.livetail.backlog import Backlog, Item
+from keepalive.livetail.outlet import Outlet
+from keepalive.livetail.record import Dropped
+from keepalive.livetail.render import json_lines
 
 API = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Scope
-from keepalive.tail.backoff import DENIED_SECONDS, LONGEST_SECONDS, THROTTLED_SECONDS, pause
+from keepalive.livetail.backoff import DENIED_SECONDS, LONGEST_SECONDS, THROTTLED_SECONDS, pause
 
 failures = st.integers(min_value=1, max_value=10_000)
 draws = st.floats(min_value=0, max_value=1, exclude_max=True)

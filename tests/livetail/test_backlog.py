@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.backlog import Backlog, Item, Note
-from keepalive.tail.record import Changed, Dropped, Gap, Record, State
+from keepalive.livetail.backlog import Backlog, Item, Note
+from keepalive.livetail.record import Changed, Dropped, Gap, Record, State
 
 API = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 WEB = API._replace(script_id="web")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from keepalive.core.telemetry import Event
-from keepalive.tail.ports import Connection
+from keepalive.livetail.ports import Connection
 
 FAR_MS = 86_400_000
 """A date further from ours than a day is not believed: it would put everything else in doubt, or nothing."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from keepalive.tail.dates import Dates
+from keepalive.livetail.dates import Dates
 
 
 def test_before_any_event_our_own_clock_is_all_there_is() -> None:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from keepalive.core.outcome import Fault
 from keepalive.core.telemetry import Event
-from keepalive.tail import doubt as module
-from keepalive.tail.archive import Look
-from keepalive.tail.doubt import LONGEST_HOLD_SECONDS, PATIENCE_SECONDS, SETTLE_SECONDS, SLACK_MS, Doubt
-from keepalive.tail.record import Gap
+from keepalive.livetail import doubt as module
+from keepalive.livetail.archive import Look
+from keepalive.livetail.doubt import LONGEST_HOLD_SECONDS, PATIENCE_SECONDS, SETTLE_SECONDS, SLACK_MS, Doubt
+from keepalive.livetail.record import Gap
 
 BEGAN = 1_000_000
 

@@ -31,7 +31,7 @@ from keepalive.cloudflare.proxy import proxy_for
 from keepalive.cloudflare.telemetry import FrameError, events_of
 from keepalive.core.outcome import Fault
 from keepalive.core.telemetry import Event, Prepared
-from keepalive.tail.ports import Ended
+from keepalive.livetail.ports import Ended
 
 LARGEST_FRAME = 1024 * 1024
 """Bytes of a frame, its fragments together. A larger one ends the connection before it is read."""

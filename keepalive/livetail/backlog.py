@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.record import Changed, Dropped, Gap, Record
+from keepalive.livetail.record import Changed, Dropped, Gap, Record
 
 MOST_BYTES = 32 * 1024 * 1024
 MOST_RECORDS = 50_000

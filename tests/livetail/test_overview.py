@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event
-from keepalive.tail.backlog import Backlog
-from keepalive.tail.overview import CROWD, Overview
-from keepalive.tail.record import Changed, Dropped, Gap, State
+from keepalive.livetail.backlog import Backlog
+from keepalive.livetail.overview import CROWD, Overview
+from keepalive.livetail.record import Changed, Dropped, Gap, State
 
 API = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 WEB = API._replace(script_id="web")

@@ -15,9 +15,9 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Event, Page, Prepared, Question, Wanted
-from keepalive.tail.ports import Ended
-from keepalive.tail.record import Changed, Gap, Record, State
-from keepalive.tail.stream import Stream
+from keepalive.livetail.ports import Ended
+from keepalive.livetail.record import Changed, Gap, Record, State
+from keepalive.livetail.stream import Stream
 
 BEGAN_MS = 1_700_000_000_000
 TARGET = Target("default", "a" * 32, "api")

@@ -12,8 +12,8 @@ from aiohttp.test_utils import TestServer
 
 from keepalive.core.outcome import Fault
 from keepalive.core.telemetry import Event, Prepared
-from keepalive.tail.connection import LARGEST_FRAME, Opener, WebSocket
-from keepalive.tail.ports import Ended
+from keepalive.livetail.connection import LARGEST_FRAME, Opener, WebSocket
+from keepalive.livetail.ports import Ended
 
 Far = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
 EVENT = json.dumps({"timestamp": 1_700_000_000_000, "$metadata": {"id": "one"}})

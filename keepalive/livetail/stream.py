@@ -13,14 +13,14 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Target
 from keepalive.core.telemetry import Prepared, Wanted
-from keepalive.tail import backoff
-from keepalive.tail.archive import Archive
-from keepalive.tail.dates import Dates
-from keepalive.tail.ports import Api, Connect, Ended, Keeper
-from keepalive.tail.record import Changed, Record, State, state_of
-from keepalive.tail.session import Session
-from keepalive.tail.splice import Counts, Splice
-from keepalive.tail.watch import Watch
+from keepalive.livetail import backoff
+from keepalive.livetail.archive import Archive
+from keepalive.livetail.dates import Dates
+from keepalive.livetail.ports import Api, Connect, Ended, Keeper
+from keepalive.livetail.record import Changed, Record, State, state_of
+from keepalive.livetail.session import Session
+from keepalive.livetail.splice import Counts, Splice
+from keepalive.livetail.watch import Watch
 
 OPEN_SECONDS = 10.0
 """For each of the two steps that open a session."""

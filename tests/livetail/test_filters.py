@@ -7,7 +7,7 @@ import pytest
 from keepalive.cloudflare.filters import filters_of
 from keepalive.core.telemetry import Condition, Wanted
 from keepalive.errors import UsageError
-from keepalive.tail.filters import DEEPEST, KEYS, read_filter, read_json, wanted_of
+from keepalive.livetail.filters import DEEPEST, KEYS, read_filter, read_json, wanted_of
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from math import inf
 from typing import NamedTuple
 
 from keepalive.core.telemetry import Event
-from keepalive.tail.archive import Archive, Look, Span
-from keepalive.tail.dates import Dates
-from keepalive.tail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Doubt
-from keepalive.tail.record import Gap, Record
-from keepalive.tail.rhythm import Rhythm
-from keepalive.tail.seen import Seen
-from keepalive.tail.session import Session
+from keepalive.livetail.archive import Archive, Look, Span
+from keepalive.livetail.dates import Dates
+from keepalive.livetail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Doubt
+from keepalive.livetail.record import Gap, Record
+from keepalive.livetail.rhythm import Rhythm
+from keepalive.livetail.seen import Seen
+from keepalive.livetail.session import Session
 
 SHORTEST_STALL_SECONDS = 5.0
 """A shorter silence is never asked about once it is over."""
