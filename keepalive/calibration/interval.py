@@ -15,11 +15,6 @@ class Interval(NamedTuple):
     high: float = inf
 
     @property
-    def width(self) -> float:
-        """How much is open."""
-        return self.high - self.low
-
-    @property
     def middle(self) -> float:
         """What cuts it in half; infinite, or no number, where a side is open."""
         return (self.low + self.high) / 2

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from keepalive.calibration.measurement import Measurement, Phase
 from keepalive.calibration.ports import Connect, Undisturbed
 from keepalive.calibration.result import Ending, Result
+from keepalive.calibration.round import Beat, Round
 from keepalive.cloudflare.auth import ApiToken
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.core.outcome import Accepted
@@ -250,6 +251,26 @@ async def test_a_refusal_is_believed_once_it_was_repeated() -> None:
     assert result.ending is Ending.FAILED
     assert result.detail.startswith("live tails are refused: ")
     assert result.hint
+
+
+def silence(window: float) -> Round:
+    """A round that says this window, to a tenth of a second."""
+    seen = Round(Beat(100.0, 100.0), 99.0)
+    seen.deliver(99.95 + window, 99.95 + window)
+    seen.show([100.05 + window])
+    seen.restore(300.0)
+    seen.accept(300.0)
+    seen.deliver(300.05, 300.05)
+    return seen
+
+
+async def test_rounds_that_contradict_each_other_are_told() -> None:
+    async with bench(worker(20.0)) as stage:
+        measurement = stage.measurement()
+        for window in (45.0, 45.0, 45.0, 50.0, 60.0):
+            measurement.estimator.add(silence(window), 60.0)
+        result = await measurement.run(1.0)
+    assert (result.ending, result.detail) == (Ending.INCONSISTENT, "only 3 of 5 rounds agree")
 
 
 async def test_what_fails_when_the_time_is_up_is_the_reason() -> None:
