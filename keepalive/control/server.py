@@ -75,9 +75,9 @@ class Control:
                     self.addresses[place] = address
                     self._tell(ControlOpened(at=self._parts.clock.now(), address=address))
                     await asyncio.Event().wait()
-            except ControlError as error:
+            except (ControlError, OSError) as error:
                 if not told:
-                    self._tell(_failed(error, self._parts.clock.now()))
+                    self._tell(_failed(place, error, self._parts.clock.now()))
                     told = True
             finally:
                 self.addresses.pop(place, None)
@@ -107,6 +107,10 @@ class Control:
                 server = await asyncio.get_running_loop().create_server(crowd, host, port, backlog=BURST)
             except (OSError, UnicodeError) as error:
                 raise _unlistenable(self._listen, error) from None
+            if not server.sockets:  # asyncio passes over an address for which there is no socket to be had
+                found = "cannot be listened on: this machine has no socket of that kind, or none left"
+                hint = "write an address of this machine into [http] listen, IPv4 where IPv6 is off"
+                raise ControlError(self._listen, found, hint)
             async with _accepting(server):
                 host, port, *_ = server.sockets[0].getsockname()
                 yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -139,8 +143,12 @@ async def _accepting(server: asyncio.Server | asyncio.AbstractServer) -> AsyncIt
         server.close()
 
 
-def _failed(error: ControlError, now: float) -> ControlFailed:
-    return ControlFailed(at=now, address=error.address, cause=error.found, hint=error.hint)
+def _failed(place: str, error: ControlError | OSError, now: float) -> ControlFailed:
+    if isinstance(error, ControlError):
+        return ControlFailed(at=now, address=error.address, cause=error.found, hint=error.hint)
+    found = f"cannot be opened: {os.strerror(error.errno or 0).lower()}"
+    hint = "look at the limits of the process (LimitNOFILE=, TasksMax=); it is tried again"
+    return ControlFailed(at=now, address=place, cause=found, hint=hint)
 
 
 def _unlistenable(listen: str, error: OSError | UnicodeError) -> ControlError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from pathlib import Path
 from unittest.mock import ANY
@@ -182,3 +183,44 @@ async def test_the_socket_is_taken_over_once_the_other_daemon_is_gone(
                 first_ends.set()
                 await until(lambda: second.addresses != {})
                 assert (await stage.ask("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize("call", ["socket", "fromfd"])
+async def test_a_process_without_descriptors_goes_on_and_opens_its_places_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(server, "RETRY_SECONDS", 0.02)
+    stage = Stage(Folder(tmp_path), CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, call, none_left)
+        async with running(stage.control.run()):
+            await until(lambda: len(failures(stage)) == 2)
+            patched.undo()
+            await until(lambda: len(stage.control.addresses) == 2)
+            assert stage.socket.exists()
+    causes = dict(failures(stage))
+    assert "too many open files" in causes[str(stage.socket)].lower()
+    assert ("none left" if call == "socket" else "too many open files") in causes["127.0.0.1:0"]
+
+
+async def test_an_address_of_a_kind_that_the_machine_does_not_have_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutIPv6(socket.socket):
+        def __init__(
+            self, family: int = -1, kind: int = -1, proto: int = -1, fileno: int | None = None
+        ) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, kind, proto, fileno)
+
+    stage = Stage(Folder(tmp_path), CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", WithoutIPv6)
+        async with running(stage.opens(socket="", listen="[::1]:0").run()):
+            await until(lambda: bool(failures(stage)))
+    ((address, cause),) = failures(stage)
+    assert (address, cause.partition(":")[0]) == ("[::1]:0", "cannot be listened on")
