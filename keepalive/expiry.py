@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
@@ -20,7 +20,8 @@ from keepalive.core.events import (
     LeaseGranted,
     Sink,
 )
-from keepalive.core.outcome import Denied, Outcome
+from keepalive.core.outcome import Denied, Fault, Outcome, Transient
+from keepalive.core.target import Scope
 from keepalive.engine.clock import wait
 from keepalive.engine.ports import Clock
 from keepalive.engine.scheduler import Scheduler
@@ -51,6 +52,7 @@ STEP_SECONDS = 0.1
 """Seconds between two steps: the tokens of a large fleet must not be in the way of its heartbeats."""
 
 _TIMEOUT = 5.0
+_GONE = Transient(Fault("gone", "the configuration does not name it any more"), Scope.CREDENTIAL)
 _HINT = (
     "make the next token at https://dash.cloudflare.com/profile/api-tokens and put it in place of this one"
 )
@@ -60,9 +62,17 @@ class Verifier(Protocol):
     """Asks what a token says of itself."""
 
     async def verify(
-        self, credential: str, account_id: str, *, timeout: float
+        self,
+        credential: str,
+        account_id: str,
+        *,
+        timeout: float,
+        leave: Callable[[], Awaitable[Outcome | None]],
     ) -> TokenActive | TokenUnverifiable | Outcome:
-        """Ask whether the token of a credential is valid, within `timeout` seconds for each request."""
+        """Ask whether the token of a credential is valid, within `timeout` seconds for each request.
+
+        `leave` is asked before each of them; an outcome is the answer instead of the request.
+        """
         ...
 
 
@@ -176,13 +186,17 @@ class Expiry:
             token.lent += 1
             return now
         token.lent = 0
-        answer = await self._client.verify(name, account, timeout=_TIMEOUT)
+        answer = await self._client.verify(name, account, timeout=_TIMEOUT, leave=lambda: self._gone(name))
         now = self._clock.now()
         if isinstance(answer, TokenActive):
             return now + self._tell_end(name, answer.expires_on, now)
         if isinstance(answer, Denied | TokenUnverifiable):
             return now + self._until_next()
         return now + AGAIN_SECONDS
+
+    async def _gone(self, name: str) -> Outcome | None:
+        """What stands for an answer where a reload has taken the credential away between two requests."""
+        return None if name in self._reload.configuration.credentials else _GONE
 
     def _tell_end(self, name: str, expires_on: datetime | None, now: float) -> float:
         """Tell when a token ends; the seconds until the next look."""

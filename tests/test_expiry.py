@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -137,11 +137,19 @@ class Daemon:
     def read(self) -> Configuration:
         return self.folder.read(self.text)
 
-    async def verify(self, credential: str, account_id: str, *, timeout: float) -> Answer:
+    async def verify(
+        self,
+        credential: str,
+        account_id: str,
+        *,
+        timeout: float,
+        leave: Callable[[], Awaitable[Outcome | None]],
+    ) -> Answer:
+        assert await leave() is None
         group = self.reload.configuration.rate_group_of(credential)
         self.asked.append(Asked(credential, account_id, self.clock.now(), self.spent(group)))
         await asyncio.sleep(self.answers_in)
-        return self.answer()
+        return await leave() or self.answer()
 
     def spent(self, name: str = "default") -> int:
         return self.scheduler.groups[name].budget.ledger.count(self.clock.now())
@@ -365,3 +373,18 @@ async def test_a_daemon_without_any_token_sleeps_until_it_has_one(tmp_path: Path
         await asyncio.sleep(60)
 
         assert len(daemon.times("prod")) == 1
+
+
+async def test_a_token_that_a_reload_takes_away_between_two_requests_is_asked_about_no_more(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, PROD + OTHER + OTHERS_TARGET) as daemon:
+        daemon.answers_in = 10
+        await asyncio.sleep(FIRST_LOOK_SECONDS + 15)
+        assert daemon.asked[-1].credential == "other"
+        daemon.text, daemon.answer = PROD, lambda: pytest.fail("the second request was sent")
+        await daemon.reload.again()
+        await asyncio.sleep(60)
+        daemon.answer = endless
+        await asyncio.sleep(LOOK_SECONDS)
+        assert [asked.credential for asked in daemon.asked] == ["prod", "other", "prod"]

@@ -107,7 +107,11 @@ def _number(value: float, digits: int) -> float | None:
 
 
 def moment(at: float, wall_at: WallAt) -> str | None:
-    """ISO 8601 in UTC with milliseconds, or None for never."""
+    """ISO 8601 in UTC with milliseconds, or None for never, and for what no calendar has a date of."""
     if not isfinite(at):
         return None
-    return datetime.fromtimestamp(wall_at(at), UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    try:
+        date = datetime.fromtimestamp(wall_at(at), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return date.isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -7,7 +7,7 @@ import pytest
 
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import DaemonStarted, Event
-from keepalive.sinks.line import Line, line_of
+from keepalive.sinks.line import Line, line_of, moment
 from keepalive.sinks.logs import json_text
 from tests.sinks.samples import ACCOUNT, DENIAL, EVENTS, changed, failed, summary
 
@@ -128,3 +128,8 @@ def test_a_number_that_json_cannot_carry_is_null(endless: float) -> None:
     assert line(started)["interval_seconds"] is None
     assert line(changed(until=inf))["eligible_until"] is None
     assert line(changed(until=inf))["eligible_for_seconds"] is None
+
+
+@pytest.mark.parametrize("unix", [-62_135_596_800.0 - 1, 253_402_300_800.0, 1e18])
+def test_a_moment_that_no_calendar_has_is_none(unix: float) -> None:
+    assert moment(0.0, lambda _: unix) is None
