@@ -73,7 +73,7 @@ def find_access(
     file, named = _find_file(config, environ, cwd)
     said, notes = _read(file) if file else ({}, ())
     folder = file.parent if file else cwd
-    path = said.get("control.socket", "")
+    path = said.get("control.socket")
     if "KEEPALIVE_CONTROL__SOCKET" in environ:
         folder, path = cwd, environ["KEEPALIVE_CONTROL__SOCKET"]
     if "KEEPALIVE_HTTP__LISTEN" in environ:
@@ -82,6 +82,8 @@ def find_access(
         listen = _listen(said.get("http.listen", ""))
         if listen and not named and not _LOOPBACK.fullmatch(listen[0]):
             listen = None
+    if path == "" and config is not None:
+        return Access((), listen, (*notes, '[control] socket is "", so it opens none'))
     if path and config is not None:
         return Access((folder / path,), listen, notes)
     configured = (folder / path,) if path else ()

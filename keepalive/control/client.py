@@ -109,7 +109,7 @@ class Daemon:
     def _nowhere(self, failures: Mapping[Address, OSError | ValueError]) -> DaemonUnreachableError:
         tried = ", ".join(f"{named(address)} ({_reason(error)})" for address, error in failures.items())
         notes = "".join(f"; {note}" for note in self._access.notes)
-        found = f"no daemon answers at {tried}{notes}"
+        found = f"no daemon answers at {tried or 'any place'}{notes}"
         if any(isinstance(error, PermissionError) for error in failures.values()):
             return DaemonUnreachableError(found, "use the daemon's user, or sudo")
         return DaemonUnreachableError(

@@ -68,11 +68,18 @@ def test_a_file_that_is_named_speaks_of_one_daemon(tmp_path: Path) -> None:
 
 
 def test_a_file_that_names_no_socket_leaves_the_usual_ones(tmp_path: Path) -> None:
-    write(tmp_path, '[control]\nsocket = ""\n', "b.toml")
+    write(tmp_path, '[control]\nmode = "0600"\n', "b.toml")
     assert find(tmp_path, config="b.toml", environ={"XDG_RUNTIME_DIR": "/run/user/1"}).sockets == (
         Path("/run/user/1/keepalive.sock"),
         SYSTEM,
     )
+
+
+def test_a_daemon_that_opens_no_socket_is_not_taken_for_another_that_does(tmp_path: Path) -> None:
+    write(tmp_path, BOTH.replace('"k.sock"', '""'), "b.toml")
+    found = find(tmp_path, config="b.toml", environ={"XDG_RUNTIME_DIR": "/run/user/1"})
+    assert (found.sockets, found.listen) == ((), LISTEN)
+    assert found.notes == ('[control] socket is "", so it opens none',)
 
 
 @pytest.mark.parametrize("where", ["variable", "here", "xdg", "home", "system"])
