@@ -164,9 +164,11 @@ def put(
             for refusal in state.refusals
         ),
     )
-    write("DELETE FROM leases WHERE name = ?", ((name,) for name in leases))
+    write("DELETE FROM leases WHERE name = ?", ((name,) for name, lease in leases.items() if not lease))
     write(
-        "INSERT INTO leases VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO leases VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET targets = excluded.targets, ends_at = excluded.ends_at, "
+        "boot_id = excluded.boot_id, saved_at = excluded.saved_at",  # a renewal keeps its place in the order
         (
             (lease.name, json.dumps(lease.targets), lease.ends_at, at.boot_id, at.at)
             for lease in leases.values()

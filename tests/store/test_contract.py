@@ -135,6 +135,14 @@ def test_leases_are_kept_by_name_with_their_targets_in_order_and_one_that_ended_
     assert len(shelf.open(5000).leases) == 2, "whether one has ended is for others to say"
 
 
+def test_a_lease_that_is_renewed_keeps_its_place_among_the_others(shelf: Shelf) -> None:
+    store = shelf.open(1000)
+    keep(store, 1001, one=Lease("one", (WEB,), 1100), two=Lease("two", (API,), 1200))
+    keep(store, 1002, one=Lease("one", (WEB,), 1300))
+
+    assert [lease.name for lease in shelf.open(1003).leases] == ["one", "two"]
+
+
 def test_after_another_boot_a_lease_lasts_as_long_as_was_left_of_it(shelf: Shelf) -> None:
     keep(shelf.open(1000), 1010, one=Lease("one", (API,), 1100))
 

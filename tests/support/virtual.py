@@ -174,9 +174,10 @@ class MemoryStore:
             kept = replace(state, renewed=tuple(renewed.items()), calls=())
             self._states[name] = (Stamp(self._boot_id, at), kept)
         for name, lease in leases.items():
-            self._leases.pop(name, None)
             if lease:
                 self._leases[name] = (Stamp(self._boot_id, at), lease)
+            else:
+                self._leases.pop(name, None)
 
     def close(self) -> None:
         self.closed = True
