@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` would have every process ignore it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
