@@ -71,7 +71,7 @@ plays = st.builds(
 )
 
 
-# The same plays each time: a search at random also finds the rare one that docs/tail.md names as not held yet.
+# The same plays each time: a search at random also finds the rare one that docs/tail.md says is not held.
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(play=plays)
 def test_every_event_is_told_once_and_in_order_or_lies_in_a_gap(play: Play) -> None:
