@@ -34,6 +34,11 @@ _COUNTED = (
     Eligibility.REFUSED,
 )
 _NAME = HEADINGS.index("target")
+_DISPENSABLE = ("next beat", "credential", "last fault", "eligible for")
+"""Headings in the order in which a narrow screen does without them; why targets fail is said below too."""
+
+_NARROWEST = {"target": 16, "last fault": 16}
+"""Characters below which a column that may be folded is not worth reading."""
 _GAP = 2
 """Spaces between two columns."""
 
@@ -161,11 +166,26 @@ def _row(target: TargetSaid, account: str | None) -> Row:
     return Row(target.state, cells)
 
 
+def columns(rows: Sequence[Row], width: int) -> tuple[int, ...]:
+    """Which columns of the rows find room beside each other; the state and the name always do."""
+    widths = _widths(rows)
+    shown = list(range(len(HEADINGS)))
+    for heading in _DISPENSABLE:
+        least = sum(min(widths[each], _NARROWEST.get(HEADINGS[each], widths[each])) for each in shown)
+        if least + _GAP * (len(shown) - 1) <= width:
+            break
+        shown.remove(HEADINGS.index(heading))
+    return tuple(shown)
+
+
+def _widths(rows: Sequence[Row]) -> list[int]:
+    return [max(map(len, column)) for column in zip(HEADINGS, *(row.cells for row in rows), strict=True)]
+
+
 def _fitting(rows: Sequence[Row], width: int, lines: int) -> Iterator[Row]:
     """As many rows as fit into so many lines, one at least; a name that is too long takes several."""
-    columns = zip(HEADINGS, *(row.cells for row in rows), strict=True)
-    widths = [max(map(len, column)) for column in columns]
-    left = width - sum(widths) + widths[_NAME] - _GAP * (len(widths) - 1)
+    widths, shown = _widths(rows), columns(rows, width)
+    left = width - sum(widths[each] + _GAP for each in shown if each != _NAME)
     for number, row in enumerate(rows):
         lines -= _lines(row.cells[_NAME], left)
         if lines < 0 and number:

@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from keepalive.cli.board import WORST_FIRST, Board, Seen, Size, board, plain, title
@@ -217,6 +218,17 @@ class TestScreen:
         assert len(lines) in range(20, 25)
         shown_names = "".join(line.split()[0] for line in lines if line.startswith(" "))
         assert f"{'x' * 60}0" in shown_names
+
+    @pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 70])
+    def test_a_narrow_terminal_does_without_columns_before_it_folds_what_is_in_them(self, width: int) -> None:
+        board = shown(target("web", "lapsed", fault=DENIED), target("a-payment"), size=Size(width, 40))
+        text = re.sub("\x1b\\[[0-9;]*m", "", self.render(board, width))
+        (headings,) = (line.split() for line in text.splitlines() if line.startswith("state"))
+        rows = [line.split() for line in text.splitlines() if line.startswith(("lapsed ", "eligible "))]
+        assert headings[:2] == ["state", "target"]
+        assert [row[:2] for row in rows] == [["lapsed", "web"], ["eligible", "a-payment"]]
+        assert ("credential" in headings) == (width >= 60)
+        assert all(len(line) <= width for line in text.splitlines())
 
     def test_a_daemon_that_is_gone_is_missed_since_so_long(self) -> None:
         console = Console(width=80)
