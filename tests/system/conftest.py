@@ -4,7 +4,11 @@ import signal
 
 import pytest
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` would have every process ignore it
+# Under nohup, or in the background of a shell, every process of a test would ignore them.
+for signum in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(signum, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -257,14 +257,14 @@ async def test_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
 
 async def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(tmp_path: Path) -> None:
     shell = ("bash", "--norc", "-i", "-c", '"$@"; echo stopped; fg >&2; echo "ended $?"', "bash")
-    command = ("sh", "-c", "echo ready; while :; do sleep 0.05; done")
+    command = ("sh", "-c", 'trap "echo on" CONT; echo ready; while :; do sleep 0.05; done')
     async with running(tmp_path, *command, terminal=True, prefix=shell) as run:
         os.write(run.terminal, b"\x1a")
         await until(lambda: "stopped" in run.heard())
-        await asyncio.sleep(0.05)
+        await until(lambda: "on" in run.heard())
         os.write(run.terminal, b"\x03")
         await run.end()
-        assert run.heard() == ["ready", "stopped", "ended", str(128 + signal.SIGINT)]
+        assert run.heard() == ["ready", "stopped", "on", "ended", str(128 + signal.SIGINT)]
 
 
 async def test_it_ends_the_moment_the_command_does(tmp_path: Path) -> None:
