@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -36,6 +37,12 @@ SHORTEST_KEEP = 60.0
 
 OPEN_SECONDS = 3.0
 """Seconds that opening the state may take."""
+
+THREADS = 32
+"""Threads for what blocks. A name server that hangs keeps one for half a minute, and each timeout asks anew.
+
+Of asyncio's own number, four and the processors, none would be left for metrics and reloads.
+"""
 
 LOG_SECONDS = 0.5
 """Seconds that the last log lines may take to be written, when nobody reads them."""
@@ -150,6 +157,7 @@ async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, l
         StoreLockedError: Another daemon keeps its state at the same place.
         asyncio.CancelledError: A second signal came before the drain was over.
     """
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "keepalive"))
     started_at, manager = clock.now(), take_manager(environ)
     counts, history = Counts(), History(clock.wall_at)
     sinks: list[Sink] = [counts, history, log]

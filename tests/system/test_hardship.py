@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from benchmarks.daemon import started, surroundings, until
 from benchmarks.fleet import Fleet
 from keepalive.emulator import Emulator, Fault, FaultKind
+from tests.system.commands import keepalive, write_config
 
 FLEET = Fleet(targets=6, factor=7.5)
 """A window of 6 s in real time, and an interval of 2 s."""
@@ -115,3 +117,42 @@ async def test_closed_descriptors_are_no_reason_to_end_and_no_log_line_goes_astr
     assert code == 0
     assert all(request.accepted for request in emulator.requests)
     assert all(tally.lapses == 0 for tally in emulator.tallies().values())
+
+
+SLOW_NAMES = """
+import os, socket, time
+os.cpu_count = lambda: 2  # by which asyncio counts its threads
+real = socket.getaddrinfo
+def slow(host, *rest, **others):
+    if "keepalive.test" in str(host):
+        time.sleep(8)
+    return real(host, *rest, **others)
+socket.getaddrinfo = slow
+"""
+ASKING = """
+[heartbeat]
+window = "2s"
+[control]
+socket = "k.sock"
+[cloudflare]
+base_url = "https://keepalive.test/client/v4"
+[state]
+path = ""
+[credentials.prod]
+api_token = "emulated-token"
+[[targets]]
+account_id = "0123456789abcdef0123456789abcdef"
+scripts = ["api"]
+"""
+
+
+async def test_a_name_server_that_hangs_delays_no_answer_and_no_reload(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NAMES, encoding="utf-8")
+    environ = {"PYTHONPATH": f"{surroundings(tmp_path)['PYTHONPATH']}:{tmp_path}"}
+    async with started(write_config(tmp_path, ASKING), environ=environ) as daemon:
+        await until(lambda: len(daemon.lines("control.opened")) == 1)
+        await asyncio.sleep(5)
+        before = time.monotonic()
+        ran = await keepalive(tmp_path, "reload")
+        assert (ran.code, time.monotonic() - before < 2) == (0, True), ran
+        assert (await daemon.stop())[0] == 0
