@@ -13,6 +13,7 @@ from math import inf
 from keepalive.core.telemetry import Event
 from keepalive.livetail.archive import Look, Span
 from keepalive.livetail.record import Gap
+from keepalive.livetail.session import FAR_MS
 
 SLACK_MS = 10_000
 """How far an event may come out of its turn. A doubt reaches so much further at both ends."""
@@ -104,10 +105,10 @@ class Doubt:
         self._held_size += sum(len(event.raw) for event in events)
         self._held_at = min(self._held_at, at)
 
-    def fasten(self, events: Sequence[Event], at: float, patience: float) -> None:
+    def fasten(self, events: Sequence[Event], at: float, now_ms: int, patience: float) -> None:
         """Take the first of these events that can be looked for as the anchor, where there is none yet."""
         if self.anchor is None and self.joined:
-            self.anchor = next((event for event in events if event.event_id and event.timestamp), None)
+            self.anchor = next((each for each in events if each.event_id and _believed(each, now_ms)), None)
             if self.anchor is not None:
                 self._begin_looks()
                 self._give_until(at + patience)
@@ -211,6 +212,10 @@ class Doubt:
 
     def _give_until(self, moment: float) -> None:
         self.until = min(moment, self._held_at + LONGEST_HOLD_SECONDS)
+
+
+def _believed(event: Event, now_ms: int) -> bool:
+    return now_ms - FAR_MS < event.timestamp < now_ms + FAR_MS
 
 
 def _turn(event: Event) -> tuple[int, str]:

@@ -21,6 +21,9 @@ from keepalive.livetail.session import Session
 SHORTEST_STALL_SECONDS = 5.0
 """A shorter silence is never asked about once it is over."""
 
+OUT_OF_TURN_MS = 1000
+"""How late behind others an event may still be told; what is found later than that is named as a gap."""
+
 MOST_SILENCES = 1000
 """Silences that are remembered until somebody asks about them."""
 
@@ -172,6 +175,7 @@ class Splice:
 
     def name_gap(self, span: Span) -> None:
         """A silence was none: say so, for what came after it was told already."""
+        self.counts.stalls += 1
         self.counts.gaps += 1
         self._deliver(Gap(span.begin_ms, span.end_ms, "stalled"))
 
@@ -228,9 +232,13 @@ class Splice:
     def _find(self, doubt: Doubt, look: Look) -> None:
         if any(event in self._seen for event in look.events) or (doubt.anchor and look.shows(doubt.anchor)):
             doubt.shown = self._stored = True
-        doubt.find(
-            each for each in look.events if each.timestamp >= self._floor_ms and each not in self._seen
-        )
+        new = [each for each in look.events if each.timestamp >= self._floor_ms and each not in self._seen]
+        late = [each for each in new if each.timestamp < doubt.certain_ms - OUT_OF_TURN_MS]
+        if late and self._stored:  # what came behind them was told: a stall that was too short to be doubted
+            dates = [each.timestamp for each in late]
+            self._seen.fresh(late, asyncio.get_running_loop().time())
+            self.name_gap(Span(min(dates), max(dates)))
+        doubt.find(each for each in new if each.timestamp >= doubt.certain_ms - OUT_OF_TURN_MS)
 
     def _end(self, doubt: Doubt, reason: str) -> None:
         """Tell what was found and held, and the gap where there is a reason for one."""
@@ -269,7 +277,7 @@ class Splice:
         now = asyncio.get_running_loop().time()
         doubt.hold(events, now)
         if session is self.live[-1]:
-            doubt.fasten(events, now, self._patience)
+            doubt.fasten(events, now, self._dates.ours_ms(), self._patience)
         if doubt.overflows:
             self._end(doubt, "too_many")
 

@@ -112,6 +112,5 @@ class Watch:
             span for span in spans if any(span.begin_ms < each.timestamp < span.end_ms for each in missed)
         ]
         for span in hollow:
-            self._splice.counts.stalls += 1
             self._splice.name_gap(span)
         self._check_apart = APART_SECONDS if hollow else min(LONGEST_APART_SECONDS, self._check_apart * 2)

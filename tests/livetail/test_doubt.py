@@ -24,7 +24,7 @@ def doubted(*held: Event) -> Doubt:
     doubt = Doubt(BEGAN, 0)
     doubt.join(100.0, BEGAN + 10_000, PATIENCE_SECONDS)
     doubt.hold(held, 101.0)
-    doubt.fasten(held, 101.0, PATIENCE_SECONDS)
+    doubt.fasten(held, 101.0, BEGAN, PATIENCE_SECONDS)
     return doubt
 
 
@@ -96,9 +96,14 @@ def test_another_stream_asks_for_another_anchor() -> None:
     later = event(BEGAN + 21_000)
     assert doubt.span(0).end_ms == BEGAN + SLACK_MS
     doubt.hold([later], 111.0)
-    doubt.fasten([later], 111.0, PATIENCE_SECONDS)
+    doubt.fasten([later], 111.0, BEGAN, PATIENCE_SECONDS)
     assert doubt.anchor == later
     assert doubt.span(0).end_ms == later.timestamp + SLACK_MS
+
+
+def test_a_date_that_cannot_be_true_is_no_anchor() -> None:
+    far, near = event(BEGAN + 10**10), event(BEGAN + 11_000)
+    assert doubted(far, near).anchor == near
 
 
 def test_nothing_is_held_longer_than_a_minute_whatever_breaks() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Scope
 from keepalive.livetail.record import Changed, State
+from keepalive.livetail.splice import OUT_OF_TURN_MS
 from tests.livetail.model import BEGAN_MS, Account, Model, World, account, tailing
 
 pytestmark = pytest.mark.looptime
@@ -83,7 +84,7 @@ def test_every_event_is_told_once_and_in_order_or_lies_in_a_gap(play: Play) -> N
     assert not found.missing
     assert not found.repeated
     if play.world.stored:
-        assert found.disorder_ms <= 1000 * play.world.latency + 250
+        assert found.disorder_ms <= OUT_OF_TURN_MS + 250
 
 
 async def test_sessions_are_replaced_before_they_are_an_hour_old_without_a_gap_or_a_repetition() -> None:
