@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from math import inf
 from pathlib import Path
+from types import ModuleType
 
 from keepalive._version import __version__
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.config import Configuration
-from keepalive.core.events import DaemonReady, DaemonStarted, Event, Level, Sink, StateFailed
+from keepalive.core.events import ControlFailed, DaemonReady, DaemonStarted, Event, Level, Sink, StateFailed
 from keepalive.core.plan import Plan
 from keepalive.engine.clock import BootClock
 from keepalive.engine.ports import Client
@@ -43,6 +44,9 @@ THREADS = 32
 
 Of asyncio's own number, four and the processors, none would be left for metrics and reloads.
 """
+
+LOAD_AGAIN_SECONDS = 5.0
+"""Seconds until the service is loaded again, where that failed."""
 
 LOG_SECONDS = 0.5
 """Seconds that the last log lines may take to be written, when nobody reads them."""
@@ -177,8 +181,7 @@ async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, l
         leases = Leases(reload, BootClock(), tell, scheduler.keep_leases, kept)
 
         async def serve() -> None:
-            # Its imports are a fifth of the start: they wait until the first heartbeats have left.
-            service = await asyncio.to_thread(import_module, "keepalive.service")
+            service = await _loaded(clock, tell)
             await service.serve(
                 service.Daemon(
                     scheduler=scheduler,
@@ -201,6 +204,28 @@ async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, l
             if hung_up():
                 supervisor.hang_up()
             await supervisor.run()
+
+
+async def _loaded(clock: BootClock, tell: Sink) -> ModuleType:
+    """The service, whose imports are a fifth of the start: they wait until the first heartbeats have left.
+
+    A process that has no descriptor, thread or memory for them now may have some later; it beats meanwhile.
+    """
+    told = False
+    while True:
+        try:
+            return await asyncio.to_thread(import_module, "keepalive.service")
+        except (OSError, RuntimeError, MemoryError, ImportError) as error:
+            if not told:
+                hint = "raise the limits of the process; heartbeats go on, and it is tried again"
+                tell(
+                    ControlFailed(
+                        at=clock.now(), address="everything", cause=f"cannot be loaded: {error}", hint=hint
+                    )
+                )
+            told = True
+            invalidate_caches()
+            await asyncio.sleep(LOAD_AGAIN_SECONDS)
 
 
 async def _open_store(configuration: Configuration, clock: BootClock, tell: Sink) -> SqliteStore | None:
