@@ -108,15 +108,20 @@ class Splice:
             return
         newest = self.live[-1] if self.live else None
         if newest is not None and session.up_at < newest.up_at < session.connection.heard_at:
-            self.hand_over(newest)
+            self.hand_over(session, newest)
             return
         if newest is not None:
             newest.retired = False
         self._lost = session
         self.doubt(session, self._heard_ms(session))
 
-    def hand_over(self, new: Session) -> None:
-        """The connection before was whole until this one was there: what waited comes next."""
+    def hand_over(self, old: Session, new: Session) -> None:
+        """The connection before lived until this one was there: what waited comes next.
+
+        One that lived and was silent for unusually long is doubted all the same.
+        """
+        if self._doubt is None and self._falls_silent(old):
+            self.doubt(old)
         new.trusted = True
         waiting, new.waiting = new.waiting, []
         if self._doubt is None:
@@ -294,10 +299,13 @@ class Splice:
 
     def _heard_ms(self, session: Session) -> int:
         """Date the last sign of life; 0 where it means nothing, for the stream was silent before its end."""
-        now = asyncio.get_running_loop().time()
-        if session.suspect or self.rhythm.breaks(now - session.last_at, SHORTEST_STALL_SECONDS):
+        if self._falls_silent(session):
             return 0
-        return self._dates.now_ms(now - session.connection.heard_at)
+        return self._dates.now_ms(asyncio.get_running_loop().time() - session.connection.heard_at)
+
+    def _falls_silent(self, session: Session) -> bool:
+        silence = asyncio.get_running_loop().time() - session.last_at
+        return session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS)
 
     @property
     def _patience(self) -> float:

@@ -159,7 +159,7 @@ class Stream:
         """End an old connection once it has shown that it lived until the new one was there."""
         if not await old.connection.answers() or self._live[-1] is not new:
             return
-        self._splice.hand_over(new)
+        self._splice.hand_over(old, new)
         await asyncio.sleep(OVERLAP_SECONDS)
         await _wait(new.first, LONGEST_OVERLAP_SECONDS - OVERLAP_SECONDS)
         if new in self._live:
