@@ -198,7 +198,7 @@ class Splice:
         loop = asyncio.get_running_loop()
         while self._doubt is doubt:
             left = doubt.until - loop.time()
-            if left <= 0:
+            if left <= _SOON_SECONDS:
                 self._end(doubt, doubt.verdict(stored=bool(self._stored)))
             elif not doubt.joined:
                 self._changed.clear()

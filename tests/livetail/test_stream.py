@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import looptime
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
@@ -73,8 +73,59 @@ plays = st.builds(
 
 
 # The same plays each time: a search at random also finds the rare one that docs/tail.md says is not held.
+REGRESSIONS = (
+    Play(  # a stall that lasts while the session is replaced: living is not bringing
+        World(
+            rate=8.0,
+            lag=9.57,
+            latency=0.289,
+            repeats=0.0,
+            seed=974,
+            quiet=[(36.47, 56.47)],
+            revoked=[(20.13, 56.47), (54.58, 84.58)],
+            closed=[(30.0, 60.0)],
+        ),
+        [(88.99, True), (88.99, True)],
+    ),
+    Play(  # patience that ends in the same moment in which somebody waits for it
+        World(
+            rate=15.0,
+            lag=10.391981831096311,
+            latency=0.11241828441231791,
+            repeats=0.1,
+            stored=False,
+            seed=579,
+            quiet=[(51.34395432047227, 79.46776144859533), (81.08064940690558, 99.50861240758391)],
+            lapsed=[(79.0, 91.47981494811117)],
+            silent_archive=[(53.43038111732231, 63.668159912705676), (66.48953972039112, 71.7809545457418)],
+            closed=[(34.06929482779674, 71.71567746106611), (63.73215529174778, 84.55979389564344)],
+        ),
+        [(3.0000000000000004, True), (30.0, True), (10.0, True), (47.71937708711956, True)],
+    ),
+    Play(  # a stall that was too short to be doubted, found when the connection breaks
+        World(
+            rate=8.0,
+            lag=0.0,
+            latency=0.5,
+            repeats=0.1,
+            ahead=-45.0,
+            seed=272,
+            revoked=[(60.0, 68.79), (42.41, 50.43)],
+            lapsed=[(25.18, 29.33)],
+            silent_archive=[(42.47, 44.37)],
+            closed=[(18.13, 19.13)],
+        ),
+        [(74.94, False), (25.28, True), (46.05, False), (106.52, True), (118.03, True), (69.68, True)],
+    ),
+)
+"""Plays that once went wrong."""
+
+
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(play=plays)
+@example(play=REGRESSIONS[0])
+@example(play=REGRESSIONS[1])
+@example(play=REGRESSIONS[2])
 def test_every_event_is_told_once_and_in_order_or_lies_in_a_gap(play: Play) -> None:
     loop = looptime.new_event_loop(start=0.0, _enabled=True)
     try:
