@@ -135,6 +135,7 @@ def _started(configuration: Configuration, now: float) -> DaemonStarted:
         rate_groups=len(plan),
         window=heartbeat.window,
         interval=heartbeat.interval,
+        window_calibrated=heartbeat.window_calibrated,
     )
 
 

@@ -77,7 +77,7 @@ async def serve(daemon: Daemon) -> None:
     control = Control(
         Parts(
             about=About(__version__, str(configuration.path or "environment"), daemon.started_at),
-            window=lambda: daemon.reload.configuration.settings.heartbeat.window,
+            heartbeat=lambda: daemon.reload.configuration.settings.heartbeat,
             scheduler=scheduler,
             probe=probe,
             clock=clock,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from keepalive.cli.window import about_window
 from keepalive.config.duration import format_duration
 from keepalive.control.answers import BreakerSaid, FaultSaid, GroupSaid, Overview, TargetSaid
 from keepalive.control.client import printable
@@ -141,9 +142,7 @@ def _only_account(targets: Iterable[TargetSaid]) -> str | None:
 
 
 def _above(overview: Overview, account: str | None) -> Iterator[str]:
-    window = format_duration(overview.window_seconds)
-    assumed = "assumed: Cloudflare does not say how long it really is"
-    yield f"window {window}, {'measured' if overview.window_calibrated else assumed}"
+    yield f"window {about_window(overview.window_seconds, calibrated=overview.window_calibrated)}"
     if not overview.healthy:
         yield f"not well: {printable(overview.reason)}"
     if account is not None:

@@ -15,6 +15,7 @@ import typer
 
 from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, warn
+from keepalive.cli.window import about_window
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.cloudflare.verification import SOON, TokenActive, TokenUnverifiable
 from keepalive.config import Configuration
@@ -149,14 +150,14 @@ def _judge_end(name: str, ends: datetime | None, now: datetime) -> CredentialChe
 
 def _about_targets(configuration: Configuration) -> Iterable[str]:
     targets = [target for plan in configuration.plan.values() for target in plan.targets]
-    window = configuration.settings.heartbeat.window
+    heartbeat = configuration.settings.heartbeat
     yield f"configuration  {configuration.path or 'the environment'}"
     yield f"targets        {len(targets):,}"
     for target in targets[:SHOWN]:
         yield f"  {_name(target)}"
     if len(targets) > SHOWN:
         yield f"  … and {len(targets) - SHOWN:,} more"
-    yield f"window         {format_duration(window)}, assumed: Cloudflare does not say how long it really is"
+    yield f"window         {about_window(heartbeat.window, calibrated=heartbeat.window_calibrated)}"
 
 
 def _about_groups(groups: list[GroupCheck], limit: float) -> Iterable[str]:
@@ -216,7 +217,7 @@ def _json(
         "schema": 1,
         "file": str(configuration.path) if configuration.path else None,
         "window_seconds": configuration.settings.heartbeat.window,
-        "window_is_assumed": True,
+        "window_is_assumed": not configuration.settings.heartbeat.window_calibrated,
         "rate_groups": [
             {
                 "name": group.plan.name,

@@ -119,6 +119,7 @@ def _to_write(estimate: Estimate, interval: float | None, today: date) -> Iterat
     yield ""
     yield "[heartbeat]"
     yield f'window = "{estimate.safe}s"  # measured {bounds(estimate)} on {today.isoformat()}'
+    yield "window_calibrated = true"
     if interval is not None and interval > estimate.safe / 2:
         yield f'interval = "{format_duration(estimate.safe / 3)}"  # a third of it: two may be lost'
 

@@ -108,6 +108,7 @@ def load(
     sources = read_sources(config, overrides, environ, cwd)
     report = Report(sources)
     settings = report.validate()
+    _check_window(settings, report)
     _check_interval(settings, report)
     _check_ca_file(settings, cwd, report)
     keyring = read_credentials(settings.credentials, environ, cwd, report)
@@ -137,6 +138,13 @@ def load(
         place=report.source,
         reread_secrets=reread_secrets,
     )
+
+
+def _check_window(settings: Settings, report: Report) -> None:
+    path = ("heartbeat", "window")
+    if settings.heartbeat.window_calibrated and not report.spoilt(*path) and report.source(path) == "default":
+        hint = 'write the measured one beside it, such as window = "44s"; `keepalive calibrate` prints both'
+        report.fault(("heartbeat", "window_calibrated"), "there is no window that was calibrated", hint)
 
 
 def _check_interval(settings: Settings, report: Report) -> None:

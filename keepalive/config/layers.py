@@ -143,6 +143,8 @@ def typed(text: str, path: KeyPath) -> object:
     setting = field_type(path)
     if get_origin(setting) is tuple:
         return [part.strip() for part in text.split(",")] if text.strip() else []
+    if setting is bool:
+        return {"true": True, "false": False}.get(text.strip(), text)
     try:
         return int(text) if setting is int else float(text) if setting is float else text
     except ValueError:

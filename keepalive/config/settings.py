@@ -146,6 +146,9 @@ class HeartbeatSettings(Section):
     window: Annotated[Duration, AfterValidator(_at_least_a_second)] = _POLICY.window
     """Seconds that an accepted heartbeat is assumed to last; Cloudflare does not say, clients suggest 45."""
 
+    window_calibrated: bool = False
+    """True where that window was measured (`keepalive calibrate`), so that nothing calls it assumed."""
+
     interval: Annotated[Duration, AfterValidator(_at_least_a_tick)] = Field(
         default_factory=lambda section: float(section["window"]) / 3
     )

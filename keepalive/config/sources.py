@@ -63,6 +63,7 @@ def read_sources(
     sources.layers.append(cloudflare_variables(environ, cwd, sources.layers, sources.faults))
     sources.layers.append(surroundings(environ))
     _let_higher_secrets_win(sources.layers)
+    _let_a_claim_stay_with_its_window(sources.layers)
     return sources
 
 
@@ -87,3 +88,12 @@ def _let_higher_secrets_win(layers: list[Layer]) -> None:
                     for lower in layers[height + 1 :]:
                         for form in forms:
                             lower.prune(("credentials", name, form))
+
+
+def _let_a_claim_stay_with_its_window(layers: list[Layer]) -> None:
+    """A window of a higher source is not the one of which a lower source says that it was calibrated."""
+    above = False
+    for layer in layers:
+        if above:
+            layer.prune(("heartbeat", "window_calibrated"))
+        above = above or layer.get(("heartbeat", "window")) is not None

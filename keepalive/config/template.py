@@ -20,6 +20,7 @@ _HEAD = """\
 
 [heartbeat]
 # window = "45s"      # how long one accepted heartbeat is assumed to last; Cloudflare does not say
+# window_calibrated = false   # true once `keepalive calibrate` has measured it; it prints both lines
 # interval = "15s"    # default: a third of the window, so that two heartbeats may be lost
 # jitter = 0.1        # a heartbeat may come this part of the interval early
 

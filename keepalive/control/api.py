@@ -74,7 +74,7 @@ class Api:
         nearest = await self._nearest_deadline()
         view, scheduler, about = self._viewpoint(), self._scheduler, self._parts.about
         health, readiness = self._parts.probe.health(), self._parts.probe.readiness()
-        tally = scheduler.tally
+        tally, heartbeat = scheduler.tally, self._parts.heartbeat()
         standings = [group.standing(view.now) for group in self._groups()]
         return reply(
             {
@@ -87,8 +87,8 @@ class Api:
                 "ready": readiness.ok,
                 "reason": readiness.reason if health.ok else health.reason,
                 "draining": scheduler.draining,
-                "window_seconds": self._parts.window(),
-                "window_calibrated": False,
+                "window_seconds": heartbeat.window,
+                "window_calibrated": heartbeat.window_calibrated,
                 "targets": {"total": tally.targets, **{state.value: n for state, n in tally.counts.items()}},
                 "eligible_ratio": round(tally.ratio(view.now), 6),
                 "heartbeats": tally.heartbeats,

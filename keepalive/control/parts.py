@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from keepalive.config.settings import HeartbeatSettings
 from keepalive.control.health import Probe
 from keepalive.core.events import ConfigRejected, ConfigReloaded
 from keepalive.engine.scheduler import Scheduler
@@ -58,10 +59,10 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Whom the answers come from; `window` is asked each time, because a reload may change it."""
+    """Whom the answers come from; `heartbeat` is asked each time, because a reload may change it."""
 
     about: About
-    window: Callable[[], float]
+    heartbeat: Callable[[], HeartbeatSettings]
     scheduler: Scheduler
     probe: Probe
     clock: WallClock

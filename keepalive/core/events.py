@@ -57,6 +57,7 @@ class DaemonStarted(Event):
     rate_groups: int
     window: float
     interval: float
+    window_calibrated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,7 @@ def test_a_pipe_gets_aligned_lines() -> None:
     )
     assert lines == [
         "1 eligible, 1 denied · budget 71 % used · up 3h12m",
-        "window 45s, assumed: Cloudflare does not say how long it really is",
+        "window 45s, assumed: Cloudflare does not say; `keepalive calibrate` measures it",
         f"account {ACCOUNT_ID}",
         "",
         "state     target  credential  eligible for  next beat  last fault",

@@ -19,6 +19,8 @@ from tests.support.configured import ACCOUNT_ID, PROD, TARGETS, Folder
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 FAULT = Fault("authentication", "the token is expired", hint="renew it")
 
+MEASURED = '[heartbeat]\nwindow = "44s"\nwindow_calibrated = true\n'
+
 
 def fleet(count: int) -> str:
     scripts = ", ".join(f'"s{number}"' for number in range(count))
@@ -34,7 +36,7 @@ class TestOffline:
         for said in (
             "targets        2\n",
             f"  {ACCOUNT_ID}/api  (prod)\n",
-            "window         45s, assumed",
+            "window         45s, assumed: Cloudflare does not say; `keepalive calibrate` measures it\n",
             "holds 2 of 2 targets, each renewed every 15s",
             "plans 0.13 requests/s of 4.00/s (1,200 in 5m; 90% for keepalive)",
             "has room for 42 targets at 15s, 63 at 22.5s",
@@ -74,6 +76,13 @@ class TestOffline:
         assert (group["name"], group["interval_seconds"], len(group["targets"])) == ("default", 22.5, 63)
         assert group["refused"] == [{"credential": "prod", "account_id": ACCOUNT_ID, "script_id": "s63"}]
         assert report["credentials"] == []
+
+    def test_a_window_that_was_measured_is_not_called_assumed(
+        self, keepalive: Keepalive, folder: Folder
+    ) -> None:
+        folder.write("keepalive.toml", PROD + TARGETS + MEASURED)
+        assert "window         44s, measured\n" in keepalive("check", "--offline").out
+        assert json.loads(keepalive("check", "--offline", "--json").out)["window_is_assumed"] is False
 
     def test_a_socket_without_targets_is_fine(self, keepalive: Keepalive, folder: Folder) -> None:
         folder.write("keepalive.toml", PROD + '[control]\nsocket = "k.sock"\n')

@@ -13,6 +13,7 @@ from keepalive.cli.finding import as_json, bounds, known, progress, told
 from keepalive.cloudflare.client import CloudflareClient
 from keepalive.core.target import Target
 from keepalive.livetail.connection import Opener
+from tests.support.configured import PROD, TARGETS, Folder
 
 TARGET = Target("prod", "0123456789abcdef0123456789abcdef", "api")
 TODAY = date(2031, 2, 3)
@@ -33,7 +34,17 @@ def test_what_was_measured_comes_with_the_lines_to_write() -> None:
         "",
         "[heartbeat]",
         'window = "44s"  # measured 44.6 to 45.2 s on 2031-02-03',
+        "window_calibrated = true",
     ]
+
+
+@pytest.mark.parametrize("interval", [None, 22.5])
+def test_the_lines_to_write_make_a_configuration_that_calls_the_window_measured(
+    folder: Folder, interval: float | None
+) -> None:
+    written = "\n".join(lines(measured(44.68, 45.12), interval)).partition("\n\n")[2]
+    heartbeat = folder.read(PROD + TARGETS + written).settings.heartbeat
+    assert (heartbeat.window, heartbeat.window_calibrated) == (44.0, True)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_nesting_without_end_is_no_crash(folder: Folder) -> None:
     ("line", "fault"),
     [
         ("[heartbeat]\nintervall = 3", "heartbeat.intervall: unknown key; did you mean `interval`?"),
-        ("[heartbeat]\nxyzzy = 3", "heartbeat.xyzzy: unknown key; known here: window, interval, jitter"),
+        (
+            "[heartbeat]\nxyzzy = 3",
+            "heartbeat.xyzzy: unknown key; known here: window, window_calibrated, interval, jitter",
+        ),
         ("[hartbeat]\nwindow = 3", "hartbeat: unknown key; did you mean `heartbeat`?"),
         ('[heartbeat]\nwindow = "-45s"', "heartbeat.window: '-45s' is not a length of time; "),
         ("[heartbeat]\nwindow = -45", "heartbeat.window: -45 is negative; "),

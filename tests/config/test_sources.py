@@ -95,6 +95,35 @@ class TestPrecedence:
         read = folder.read(PROD + TARGETS, {"KEEPALIVE_CREDENTIALS__PROD__API_TOKEN_FILE": "t"})
         assert read.credentials["prod"].headers() == {"Authorization": "Bearer from-the-variable"}
 
+    @pytest.mark.parametrize(
+        ("heartbeat", "environ", "measured"),
+        [
+            ('window = "44s"\nwindow_calibrated = true', {}, True),
+            ('window = "44s"', {}, False),
+            ('window = "44s"', {"KEEPALIVE_HEARTBEAT__WINDOW_CALIBRATED": "true"}, True),
+            (
+                'window = "44s"\nwindow_calibrated = true',
+                {"KEEPALIVE_HEARTBEAT__WINDOW_CALIBRATED": "false"},
+                False,
+            ),
+            ('window = "44s"\nwindow_calibrated = true', {"KEEPALIVE_HEARTBEAT__WINDOW": "50s"}, False),
+            ("window_calibrated = true", {"KEEPALIVE_HEARTBEAT__WINDOW": "50s"}, False),
+            ("window_calibrated = true", {"KEEPALIVE_LOG__LEVEL": "debug"}, None),
+        ],
+    )
+    def test_a_window_counts_as_measured_only_where_that_is_said_of_it(
+        self, folder: Folder, heartbeat: str, environ: dict[str, str], *, measured: bool | None
+    ) -> None:
+        text = f"{PROD}{TARGETS}[heartbeat]\n{heartbeat}\n"
+        if measured is None:
+            assert folder.fault(text, environ) == (
+                "k.toml:9: heartbeat.window_calibrated: there is no window that was calibrated; "
+                'write the measured one beside it, such as window = "44s"; '
+                "`keepalive calibrate` prints both"
+            )
+        else:
+            assert folder.read(text, environ).settings.heartbeat.window_calibrated is measured
+
     def test_the_interval_follows_the_window(self, folder: Folder) -> None:
         assert folder.read(PROD + TARGETS + "[heartbeat]\nwindow = 30").settings.heartbeat.interval == 10
 
@@ -174,6 +203,11 @@ class TestVariables:
         assert folder.fault(PROD + TARGETS, {name: text}).startswith(
             f"${name}: rate_groups.default.requests: "
         )
+
+    @pytest.mark.parametrize("text", ["yes", "1", "", "True"])
+    def test_a_truth_that_is_none_is_a_fault(self, folder: Folder, text: str) -> None:
+        name = "KEEPALIVE_HEARTBEAT__WINDOW_CALIBRATED"
+        assert folder.fault(PROD + TARGETS, {name: text}).endswith("does not fit; write true or false")
 
 
 class TestWithoutAFile:

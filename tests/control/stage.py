@@ -106,7 +106,7 @@ class Stage:
     def parts(self) -> Parts:
         return Parts(
             about=About(version="1.2.3", config="keepalive.toml", started_at=self.clock.now()),
-            window=lambda: 45.0,
+            heartbeat=lambda: self.reload.configuration.settings.heartbeat,
             scheduler=self.scheduler,
             probe=self.probe,
             clock=self.clock,

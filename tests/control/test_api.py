@@ -154,6 +154,17 @@ async def test_the_status_says_what_the_daemon_is(tmp_path: Path) -> None:
         assert 44 < first["eligible_for_seconds"] <= 45
 
 
+async def test_a_reload_can_say_that_the_window_was_measured(tmp_path: Path) -> None:
+    async with staged(tmp_path, beating=False) as stage:
+        before = (await stage.ask("GET", "/v1/status")).json
+        stage.text += '[heartbeat]\nwindow = "44s"\nwindow_calibrated = true\n'
+        await stage.ask("POST", "/v1/reload")
+        after = (await stage.ask("GET", "/v1/status")).json
+
+    assert (before["window_seconds"], before["window_calibrated"]) == (45.0, False)
+    assert (after["window_seconds"], after["window_calibrated"]) == (44.0, True)
+
+
 async def test_nobody_is_near_a_deadline_before_the_first_answer(tmp_path: Path) -> None:
     async with staged(tmp_path, beating=False) as stage:
         status = (await stage.ask("GET", "/v1/status")).json

@@ -90,7 +90,14 @@ def throttled(at: float = 0.0) -> GroupThrottled:
 
 EVENTS: tuple[Event, ...] = (
     DaemonStarted(
-        at=0, version="1.2.3", config="a.toml", targets=9, rate_groups=2, window=45.0, interval=15.0
+        at=0,
+        version="1.2.3",
+        config="a.toml",
+        targets=9,
+        rate_groups=2,
+        window=45.0,
+        interval=15.0,
+        window_calibrated=False,
     ),
     DaemonReady(at=0, eligible=9, targets=9, after_seconds=0.5),
     DaemonDraining(at=0, cause="SIGTERM", in_flight=1),

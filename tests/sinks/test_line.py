@@ -14,7 +14,15 @@ from tests.sinks.samples import ACCOUNT, DENIAL, EVENTS, changed, failed, summar
 OF_TARGET = ["target", "account_id", "script_id", "credential"]
 OF_DENIAL = ["cause", "http_status", "error_code", "cf_ray", "hint", "detail"]
 KEYS = {
-    "daemon.started": ["version", "config", "targets", "rate_groups", "window_seconds", "interval_seconds"],
+    "daemon.started": [
+        "version",
+        "config",
+        "targets",
+        "rate_groups",
+        "window_seconds",
+        "interval_seconds",
+        "window_calibrated",
+    ],
     "daemon.ready": ["eligible", "targets", "after_seconds"],
     "daemon.draining": ["cause", "in_flight"],
     "heartbeat.accepted": [
@@ -122,7 +130,14 @@ def test_durations_are_rounded_in_the_unit_of_their_key() -> None:
 @pytest.mark.parametrize("endless", [inf, nan])
 def test_a_number_that_json_cannot_carry_is_null(endless: float) -> None:
     started = DaemonStarted(
-        at=0, version="", config="", targets=1, rate_groups=1, window=45.0, interval=endless
+        at=0,
+        version="",
+        config="",
+        targets=1,
+        rate_groups=1,
+        window=45.0,
+        interval=endless,
+        window_calibrated=False,
     )
 
     assert line(started)["interval_seconds"] is None
