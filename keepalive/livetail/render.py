@@ -28,6 +28,7 @@ LONGEST_TRIGGER = 200
 _JOINERS = "\u200c\u200d"
 """Invisible, but letters of Persian and Hindi and many emojis need them."""
 
+_NO_TIME = "--:--:--.---"
 _UNUSUAL = re.compile(r"[^\t -~]")
 _LEVELS: Mapping[str, str] = {"warning": "warn", "critical": "error", "fatal": "error"}
 _COLOURS: Mapping[str, str] = {
@@ -264,8 +265,11 @@ def _size(count: int) -> str:
 
 def _time_of_day(ms: int) -> str:
     if not ms:
-        return "--:--:--.---"
-    return f"{datetime.fromtimestamp(ms // 1000).astimezone():%H:%M:%S}.{ms % 1000:03}"
+        return _NO_TIME
+    try:
+        return f"{datetime.fromtimestamp(ms // 1000).astimezone():%H:%M:%S}.{ms % 1000:03}"
+    except (ValueError, OverflowError, OSError):  # the end of year 9999, where local time is ahead of UTC
+        return _NO_TIME
 
 
 def _object(value: Mapping[str, object], key: str) -> Mapping[str, object]:

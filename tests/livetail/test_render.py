@@ -123,6 +123,19 @@ def test_a_date_of_any_size_is_shown() -> None:
     assert PLAIN(event(logged(), timestamp=253_402_300_799_999)).startswith("23:59:59.999")
 
 
+@pytest.mark.parametrize("zone", ["XXX-14", "XXX+12"])
+@pytest.mark.parametrize("timestamp", [1, 253_402_300_799_999])
+def test_a_date_at_either_end_of_the_calendar_is_shown_or_left_out_in_every_time_zone(
+    zone: str, timestamp: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+
+    assert re.fullmatch(
+        r"[\d:.-]{12}  INFO   GET /orders  hello", PLAIN(event(logged(), timestamp=timestamp))
+    )
+
+
 NOT_STORED = "nothing of this Worker is stored; turn on its Workers Logs"
 
 HOSTILE = (
