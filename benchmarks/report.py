@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -112,14 +112,17 @@ class Report:
 
     def save(self) -> Path:
         """Keep it as JSON, and say where."""
-        RESULTS.mkdir(exist_ok=True)
-        file = RESULTS / f"{self.name}.json"
-        content = asdict(self) | {
-            "figures": [figure._asdict() | {"holds": figure.holds} for figure in self.figures],
-            "machine": machine()._asdict(),
-        }
-        file.write_text(json.dumps({"schema": 1, **content}, indent=2) + "\n", encoding="utf-8")
-        return file
+        figures = [figure._asdict() | {"holds": figure.holds} for figure in self.figures]
+        return keep(self.name, asdict(self) | {"figures": figures})
+
+
+def keep(name: str, content: Mapping[str, object]) -> Path:
+    """Keep what a benchmark found as JSON, with the versions and the machine, and say where."""
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{name}.json"
+    whole = {"schema": 1, **content, "machine": machine()._asdict()}
+    file.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    return file
 
 
 def machine() -> Machine:
