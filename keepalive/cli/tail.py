@@ -11,6 +11,7 @@ from keepalive.cli.aim import aim
 from keepalive.cli.follow import Aim, Face, Follow
 from keepalive.cli.loop import run_loop
 from keepalive.cli.options import Options, SocketOption, complain, duration, warn
+from keepalive.core.target import Target
 from keepalive.livetail.filters import wanted_of
 
 
@@ -63,6 +64,7 @@ def tail(  # noqa: PLR0913 - one parameter for each option of the command
     access = options.access(socket)
     configuration, aimed = aim(options, targets, credential)
     warn(configuration)
+    aimed = _apart(aimed)
     follow = Follow(
         Aim(configuration, aimed, access, wanted, since),
         Face.of(options, configuration, aimed, as_json=as_json),
@@ -72,3 +74,16 @@ def tail(  # noqa: PLR0913 - one parameter for each option of the command
     if not run_loop(follow.run()):
         complain("keepalive: no stream could be opened in the time that --for gives")
         raise typer.Exit(1)
+
+
+def _apart(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Leave out each script whose whole account is tailed too: its events would come twice."""
+    kept = []
+    for target in targets:
+        if target.script_id is not None and target._replace(script_id=None) in targets:
+            complain(
+                f"keepalive: warning: {target.label} is tailed as a part of its whole account", "warning"
+            )
+        else:
+            kept.append(target)
+    return tuple(kept)

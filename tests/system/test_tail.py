@@ -152,6 +152,16 @@ async def test_several_scripts_are_merged_each_whole_and_in_order(tmp_path: Path
         assert is_whole(numbers(events, script))
 
 
+async def test_a_script_beside_its_whole_account_does_not_come_twice(tmp_path: Path) -> None:
+    both = ("api", f"{ACCOUNT_ID}/")
+    async with Emulator(WORLD) as emulator, tailing(tmp_path, emulator, *both, "--json") as tail:
+        events = await tail.events(100)
+
+    assert is_whole(numbers(events))
+    assert is_whole(numbers(events, "web"))
+    assert f"keepalive: warning: {ACCOUNT_ID}/api is tailed as a part of its whole account" in tail.told
+
+
 async def test_since_begins_with_what_is_stored_and_goes_on_without_a_seam(tmp_path: Path) -> None:
     world = replace(WORLD, indexing_lag=1.0)
     async with Emulator(world) as emulator:
