@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -60,6 +61,8 @@ class SqliteStore:
         self._rings: dict[str, Ring] = {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="keepalive-state")
         self._scribe = ThreadPoolExecutor(1, thread_name_prefix="keepalive-ledger")
+        self._unflushed: deque[Ring] = deque()
+        self._flush_asked = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = Lock(path.with_name(f"{path.name}-lock"), path)
@@ -110,8 +113,19 @@ class SqliteStore:
     def charge(self, group: str, at: float) -> None:
         """Remember one call that leaves at `at`, without waiting for a disk."""
         ring = self._rings.get(group)
-        if ring is not None and ring.charge(at):
-            self._scribe.submit(ring.flush)
+        if ring is None or not ring.charge(at):
+            return
+        self._unflushed.append(ring)
+        if (
+            not self._flush_asked
+        ):  # one hand-over for all that leave together: each costs both threads a switch
+            self._flush_asked = True
+            self._scribe.submit(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_asked = False
+        while self._unflushed:
+            self._unflushed.popleft().flush()
 
     async def save(self, states: Mapping[str, GroupState], leases: LeaseChanges, at: float) -> None:
         """Remember what became of these groups and leases, in a thread: the loop goes on meanwhile."""
