@@ -89,6 +89,7 @@ class CloudflareClient:
             tls=tls_context(ca_file) if origin.scheme == "https" else None,
             keepalive_seconds=keepalive_seconds,
             largest_read=LARGEST_BODY,
+            headers=_FIXED_HEADERS,
         )
         self._wall_clock = wall_clock
         self._urls: dict[str, URL] = {}
@@ -118,7 +119,7 @@ class CloudflareClient:
         """
         signature = self._signatures[target.credential]
         script = target.script_id
-        body = b"{}" if script is None else json.dumps({"scriptId": script}, separators=(",", ":")).encode()
+        body = b"{}" if script is None else b'{"scriptId":%s}' % json.dumps(script).encode()
         reply = await self._exchange("POST", self._heartbeat_url(target.account_id), signature, body, timeout)
         return reply.judged(self._wall_clock()) if isinstance(reply, Reply) else reply
 
@@ -204,7 +205,7 @@ class CloudflareClient:
         Raises:
             ConfigError: A secret holds a character that no header can carry.
         """
-        signatures = {name: Signature.of(name, each, _FIXED_HEADERS) for name, each in credentials.items()}
+        signatures = {name: Signature.of(name, each) for name, each in credentials.items()}
         self._signatures = signatures
         self._tokens = frozenset(name for name, each in credentials.items() if isinstance(each, ApiToken))
 
@@ -227,7 +228,7 @@ class CloudflareClient:
         largest: int = LARGEST_BODY,
     ) -> Reply | Transient:
         """Send one request, connecting included, and read its reply."""
-        lot, sent_at = self._pool.take(), asyncio.get_running_loop().time()
+        lot, sent_at = self._pool.take(), self._pool.now()
         try:
             async with (
                 asyncio.timeout(timeout),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aiohttp import ClientPayloadError, ClientResponse
+from multidict import CIMultiDict
 
 from keepalive.cloudflare.auth import Credential
 from keepalive.cloudflare.judge import Cut, judge
@@ -19,14 +19,14 @@ SHORTEST_SECRET = 6
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A credential made ready: all headers of a request, and what of them must never be quoted."""
+    """A credential made ready: its own headers of a request, and what of them must never be quoted."""
 
-    headers: dict[str, str] = field(repr=False)
+    headers: CIMultiDict[str] = field(repr=False)
     secrets: tuple[bytes, ...] = field(repr=False)
 
     @classmethod
-    def of(cls, name: str, credential: Credential, others: Mapping[str, str]) -> Signature:
-        """Make a credential ready, beside the other headers of each request.
+    def of(cls, name: str, credential: Credential) -> Signature:
+        """Make a credential ready.
 
         Raises:
             ConfigError: The secret holds a character that no header can carry.
@@ -39,7 +39,7 @@ class Signature:
             )
             raise ConfigError((ConfigFault(f"credentials.{name}", "", found, hint),))
         secrets = (value.removeprefix("Bearer ").encode() for value in signed.values())
-        return cls({**others, **signed}, tuple(each for each in secrets if len(each) >= SHORTEST_SECRET))
+        return cls(CIMultiDict(signed), tuple(each for each in secrets if len(each) >= SHORTEST_SECRET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ async def read_body(answer: ClientResponse, largest: int) -> tuple[bytes, Cut | 
     """Read a body, but no more than `largest` bytes of it."""
     body = bytearray()
     try:
-        async for chunk in answer.content.iter_any():
-            body += chunk
+        while not answer.content.at_eof():
+            body += await answer.content.readany()
             if len(body) > largest:
                 answer.close()
                 return b"", Cut.TOO_LARGE

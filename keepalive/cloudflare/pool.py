@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 
@@ -17,6 +18,7 @@ from aiohttp import (
     DummyCookieJar,
     TCPConnector,
 )
+from multidict import CIMultiDict
 
 DNS_SECONDS = 30
 """How long an address is remembered. Connections are few, so this only spares a crowd of them at once."""
@@ -41,25 +43,37 @@ class Pool:
 
     Attributes:
         connections_opened: TCP connections begun since the start, those that failed included.
+        now: The clock of the loop; kept, because to ask for the loop costs a call of the system.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None, keepalive_seconds: float, largest_read: int) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None,
+        keepalive_seconds: float,
+        largest_read: int,
+        headers: Mapping[str, str],
+    ) -> None:
         """Make it ready; nothing is opened yet.
 
         Args:
             tls: What verifies the far side; None where the origin speaks no TLS.
             keepalive_seconds: How long an idle connection is kept.
             largest_read: Bytes that are read ahead.
+            headers: What every request carries.
         """
         self.connections_opened = 0
         self._tls = tls
         self._keepalive_seconds = keepalive_seconds
         self._largest_read = largest_read
+        self._headers = CIMultiDict(headers)
         self._answered_at = -inf
+        self.now: Callable[[], float]
         self._lot: Lot
 
     def open(self) -> None:
         """Begin anew: whoever takes from now on gets new connections."""
+        self.now = asyncio.get_running_loop().time
         connector = TCPConnector(
             limit=0,  # the budget bounds what is in flight; a queue here would hide an attempt's age
             limit_per_host=0,
@@ -71,6 +85,7 @@ class Pool:
         session = ClientSession(
             connector=connector,
             cookie_jar=DummyCookieJar(),
+            headers=self._headers,
             timeout=ClientTimeout(total=None, sock_connect=None),
             read_bufsize=self._largest_read,
         )
@@ -99,7 +114,7 @@ class Pool:
 
     def trust(self) -> None:
         """An attempt was answered."""
-        self._answered_at = asyncio.get_running_loop().time()
+        self._answered_at = self.now()
 
     def doubt(self, lot: Lot, error: ClientError | OSError, sent_at: float) -> None:
         """An attempt failed: give up the connections, or the address, where they may be what is broken.

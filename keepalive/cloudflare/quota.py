@@ -11,10 +11,27 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from multidict import CIMultiDict, CIMultiDictProxy, istr
+
 from keepalive.core.outcome import Headroom
 
 Fields = Mapping[str, str]
-"""A reply's headers: names in lower case, repeated ones joined as `merged` does."""
+"""A reply's headers that mean something here: names in lower case, repeated ones joined as `merged` does."""
+
+_HEARD = {
+    name: istr(name)
+    for name in (
+        "cf-ray",
+        "date",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    )
+}
+"""The names as they are looked up: each beat asks for all of them."""
 
 LONGEST = 86_400.0
 """Seconds; no honest reply asks for more than a day."""
@@ -30,16 +47,12 @@ class _Item(NamedTuple):
     numbers: Mapping[str, float]
 
 
-def merged(headers: Mapping[str, str]) -> dict[str, str]:
-    """Take headers as they came and join repeated ones by a comma (RFC 9110, 5.3).
+def merged(headers: CIMultiDictProxy[str] | CIMultiDict[str]) -> dict[str, str]:
+    """Take those headers that mean something here, and join repeated ones by a comma (RFC 9110, 5.3).
 
     A list stays a list that way, and a number that was said twice is no number any more.
     """
-    fields: dict[str, str] = {}
-    for name, value in headers.items():
-        key = name.lower()
-        fields[key] = f"{fields[key]}, {value}" if key in fields else value
-    return fields
+    return {name: ", ".join(headers.getall(key)) for name, key in _HEARD.items() if key in headers}
 
 
 def headroom(fields: Fields) -> Headroom | None:
@@ -48,7 +61,7 @@ def headroom(fields: Fields) -> Headroom | None:
     Two spellings are known: `Ratelimit` with `Ratelimit-Policy`, and `X-RateLimit-Limit`, `-Remaining`
     and `-Reset` (seconds).
     """
-    policies = _items(fields.get("ratelimit-policy", ""))
+    policies = _items(fields["ratelimit-policy"]) if "ratelimit-policy" in fields else []
     if (limits := fields.get("ratelimit")) is not None:
         return _tightest(_items(limits), policies)
     if (left := fields.get("x-ratelimit-remaining")) is not None:

@@ -118,7 +118,7 @@ def test_an_absurd_retry_after_is_not_obeyed(value: str) -> None:
 
 @given(st.dictionaries(names, values))
 def test_any_header_text_gives_a_sane_headroom_or_none(fields: dict[str, str]) -> None:
-    found = headroom(merged(fields))
+    found = headroom(merged(CIMultiDict(fields)))
 
     if found is None:
         return
@@ -134,7 +134,7 @@ def test_any_header_text_gives_a_sane_headroom_or_none(fields: dict[str, str]) -
 
 @given(st.dictionaries(names, values), st.floats(0, 1e10))
 def test_any_header_text_gives_a_sane_silence_or_none(fields: dict[str, str], wall_now: float) -> None:
-    found = retry_after(merged(fields), wall_now=wall_now)
+    found = retry_after(merged(CIMultiDict(fields)), wall_now=wall_now)
 
     assert found is None or (isfinite(found) and 0 < found <= LONGEST)
 
