@@ -117,6 +117,7 @@ class Stream:
                     failures = 0
                     continue
                 opened = Fault("closed")
+                self._replace.clear()  # the reason that ended it must not end the pause too
             else:
                 self._tell_state(_words(opened))
             failures += 1

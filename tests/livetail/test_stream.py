@@ -267,6 +267,15 @@ async def test_an_outage_is_told_once_with_its_cause_and_tried_for_ever() -> Non
     assert max(later - earlier for earlier, later in pairwise(model.prepared)) < 6
 
 
+async def test_connections_that_end_at_once_are_opened_with_pauses() -> None:
+    async with tailing(World(rate=2.0)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(60))
+        while model.now < 60:
+            model.kill()
+            await asyncio.sleep(0.01)
+    assert 10 <= len(model.prepared) <= 40
+
+
 async def test_refusals_are_tried_less_and_less() -> None:
     async with tailing(World()) as model:
         model.outcomes.extend([Denied(Fault("unknown_script"), Scope.TARGET)] * 1000)
