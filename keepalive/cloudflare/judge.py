@@ -96,12 +96,17 @@ class _Error(BaseModel):
     message: str = ""
 
 
-class _Envelope(BaseModel):
-    """What every reply of the API is wrapped in."""
+class _Verdict(BaseModel):
+    """What decides of a reply; nearly all of them hold no more that matters."""
 
     model_config = ConfigDict(frozen=True)
 
     success: StrictBool
+
+
+class _Envelope(_Verdict):
+    """What every reply of the API is wrapped in."""
+
     errors: Annotated[tuple[_Error, ...], WrapValidator(_or_nothing)] = ()
 
 
@@ -115,9 +120,9 @@ def judge(status: int, fields: Fields, body: bytes, *, cut: Cut | None = None, w
         cut: Why the body is not whole, or None.
         wall_now: Seconds since 1970, for a `Retry-After` that is a date.
     """
-    envelope = None if cut else _open(body)
-    if 200 <= status < 300 and envelope and envelope.success:
+    if 200 <= status < 300 and not cut and _succeeded(body):
         return Accepted(headroom(fields), _ray(fields))
+    envelope = None if cut else _open(body)
     fault = _fault(status, fields, envelope, _seen(body, envelope, cut))
     if status == 429:
         return Throttled(fault, retry_after(fields, wall_now=wall_now))
@@ -137,6 +142,13 @@ def printable(text: str, length: int = LONGEST_DETAIL) -> str:
     words = " ".join(text[: 4 * length].split())
     plain = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words)
     return plain if len(plain) <= length else plain[: length - 1] + "…"
+
+
+def _succeeded(body: bytes) -> bool:
+    try:
+        return _Verdict.model_validate_json(body).success
+    except ValidationError:
+        return False
 
 
 def _open(body: bytes) -> _Envelope | None:

@@ -14,7 +14,6 @@ from aiohttp import (
     ClientConnectorError,
     ClientError,
     ClientSession,
-    ClientTimeout,
     DummyCookieJar,
     TCPConnector,
 )
@@ -86,7 +85,6 @@ class Pool:
             connector=connector,
             cookie_jar=DummyCookieJar(),
             headers=self._headers,
-            timeout=ClientTimeout(total=None, sock_connect=None),
             read_bufsize=self._largest_read,
         )
         self._lot = Lot(session, connector)
