@@ -184,6 +184,13 @@ class Splice:
         self.counts.gaps += 1
         self._deliver(Gap(span.begin_ms, span.end_ms, "stalled"))
 
+    def finish(self) -> None:
+        """Tell what is held back, for nothing more comes: what is not settled by now is a gap."""
+        if self._doubt is None and any(session.waiting for session in self.live):
+            self.doubt(self.live[0], self._heard_ms(self.live[0]))
+        if self._doubt is not None:
+            self._end(self._doubt, "interrupted")
+
     async def settle(self) -> None:
         """Settle doubts, one after the other, until cancelled."""
         while True:

@@ -91,7 +91,7 @@ class Stream:
         return self._splice.counts
 
     async def run(self, since_ms: int | None = None) -> None:
-        """Tail until cancelled.
+        """Tail until cancelled. What is held back then is told before this ends, with a gap for its doubt.
 
         Args:
             since_ms: Begin with what is stored since this date, in milliseconds of Unix time.
@@ -99,11 +99,14 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         if since_ms is not None:
             self._splice.begin_at(since_ms)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_eligibility(), name="tail: follow eligibility")
-            tasks.create_task(self._watch.run(), name="tail: watch silences")
-            tasks.create_task(self._splice.settle(), name="tail: settle doubts")
-            await self._stay_connected(tasks)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow_eligibility(), name="tail: follow eligibility")
+                tasks.create_task(self._watch.run(), name="tail: watch silences")
+                tasks.create_task(self._splice.settle(), name="tail: settle doubts")
+                await self._stay_connected(tasks)
+        finally:
+            self._splice.finish()
 
     async def _stay_connected(self, tasks: asyncio.TaskGroup) -> None:
         failures = 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from keepalive.core.outcome import Denied, Fault, Throttled, Transient
 from keepalive.core.target import Scope
+from keepalive.core.telemetry import Event
 from keepalive.livetail.record import Changed, State
 from keepalive.livetail.splice import OUT_OF_TURN_MS
 from tests.livetail.model import BEGAN_MS, Account, Model, World, account, tailing
@@ -243,6 +244,34 @@ async def test_a_break_without_any_event_around_it_is_told_as_unconfirmed() -> N
         model.kill()
         await model.until(100)
     assert [gap.reason for gap in model.gaps] == ["unconfirmed"]
+
+
+async def test_what_is_held_back_when_the_tail_ends_is_told_behind_its_gap() -> None:
+    async with tailing(World(rate=5.0)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(22))
+        await model.until(20)
+        model.kill()
+        await model.until(22)
+    gap = model.records.index(model.gaps[0])
+    assert [each.reason for each in model.gaps] == ["interrupted"]
+    assert any(isinstance(each, Event) for each in model.records[gap:])
+    assert account(model, 1, 21.5).faithful
+
+
+async def test_what_waits_for_a_hand_over_when_the_tail_ends_is_told_too() -> None:
+    async with tailing(World(rate=1.0)) as model:
+        logging = asyncio.create_task(model.log(3100))
+        while len(model.open) < 2:
+            await asyncio.sleep(0.02)
+            if len(model.prepared) == 2:
+                model.kill(half_open=True)
+                await asyncio.sleep(0.2)
+        ends_at = model.now + 5
+        await model.until(ends_at)
+    logging.cancel()
+    assert [each.reason for each in model.gaps] == ["interrupted"]
+    assert model.told[-1].timestamp > BEGAN_MS + (ends_at - 2) * 1000
+    assert account(model, 1, ends_at - 1).faithful
 
 
 async def test_no_try_cuts_short_the_silence_of_a_429() -> None:
