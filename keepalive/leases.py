@@ -111,6 +111,8 @@ class Leases:
         if old is None or old.targets != targets:
             self._tell(LeaseGranted(at=now, lease=name, targets=len(targets), ttl=ttl))
             await self._hold()
+        elif not self._reload.holds(targets):  # whoever asked first still waits for a reload to end
+            await self._hold()
         return old is None
 
     async def release(self, name: str) -> bool:

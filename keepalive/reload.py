@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from keepalive.cloudflare.auth import Credential
@@ -80,12 +81,17 @@ class Reload:
             return 0.0
         return self._scheduler.room_in(self._configuration.rate_group_of(target.credential))
 
+    def holds(self, targets: Iterable[Target]) -> bool:
+        """Whether all of these are in force."""
+        return all(self._scheduler.group_of(target) for target in targets)
+
     async def hold_too(self, leased: tuple[Target, ...]) -> None:
         """Hold these behind the configuration's own from now on, and none that was leased before."""
         async with self._turn:
             self._leased = leased
             plan = self._configuration.plan_with(leased)
-            await self._scheduler.prepare(plan)
+            with suppress(RuntimeError):  # no thread to be had: `apply` waits for the disk itself
+                await self._scheduler.prepare(plan)
             self._scheduler.apply(plan)
 
     async def again(self) -> ConfigReloaded | ConfigRejected:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -47,11 +50,20 @@ API = Target("prod", ACCOUNT_ID, "api")
 CRON = Target("prod", ACCOUNT_ID, "cron")
 
 
+class NoThreads(ThreadPoolExecutor):
+    """A process that has no memory for one more thread."""
+
+    def submit(self, *_: object, **__: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+
 class Daemon:
     """A scheduler with a fake client, and what is leased of it."""
 
     def __init__(self, folder: Folder, text: str, store: MemoryStore | None = None) -> None:
         self.folder, self.text = folder, text
+        self.may_read = threading.Event()
+        self.may_read.set()
         self.told, self.fake, self.clock = Recorder(), FakeClient(), LoopClock()
         configuration = self.read()
         self.scheduler = Scheduler(self.fake, self.clock, self.told, chance=lambda: 0.5, store=store)
@@ -70,6 +82,7 @@ class Daemon:
         self.leases = Leases(self.reload, LoopClock(), self.told, self.scheduler.keep_leases, kept)
 
     def read(self) -> Configuration:
+        assert self.may_read.wait(5)
         return self.folder.read(self.text)
 
     def names(self) -> list[str]:
@@ -145,6 +158,37 @@ async def test_a_lease_outlives_a_reload(tmp_path: Path) -> None:
         assert event.name == "config.reloaded"
         assert daemon.scheduler.group_of(CRON) is not None
         assert daemon.scheduler.group_of(Target("prod", ACCOUNT_ID, "web")) is None
+
+
+async def test_asking_again_during_a_reload_waits_until_the_target_is_held(tmp_path: Path) -> None:
+    async with running(tmp_path) as daemon:
+        await daemon.leases.put("kept", ("mail",), None, 600)
+        daemon.may_read.clear()
+        reloading = asyncio.create_task(daemon.reload.again())
+        await asyncio.sleep(0)
+        first = asyncio.create_task(daemon.leases.put("tail", ("cron",), None, 600))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(daemon.leases.put("tail", ("cron",), None, 600))
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+        assert not await daemon.leases.put("kept", ("mail",), None, 600), "what is held is renewed at once"
+        assert not first.done()
+        assert not second.done()
+        daemon.may_read.set()
+        assert not await second
+        assert daemon.scheduler.group_of(CRON) is not None
+        assert await first
+        await reloading
+
+
+async def test_a_lease_is_granted_where_no_thread_is_to_be_had(tmp_path: Path) -> None:
+    async with running(tmp_path, CONFIG + OTHER, MemoryStore()) as daemon:
+        asyncio.get_running_loop().set_default_executor(NoThreads())
+        assert await daemon.leases.put("tail", (f"{ACCOUNT_ID}/cron",), "other", 60)
+        assert daemon.scheduler.group_of(Target("other", ACCOUNT_ID, "cron")) is not None
+        await asyncio.sleep(61)
+    assert daemon.names() == ["lease.granted", "lease.ended"]
 
 
 async def test_a_lease_of_a_credential_that_is_gone_rests_until_it_is_back(tmp_path: Path) -> None:
