@@ -27,6 +27,9 @@ MOST_LEASES = 10_000
 MOST_TARGETS = 1_000
 """Targets of one lease."""
 
+MOST_HOLDERS = 10
+"""Leases that are named of a target: ten thousand may hold the same, and each of them is listed with it."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 
@@ -71,8 +74,8 @@ class Leases:
         return self._leases.get(name)
 
     def holders(self, target: Target) -> tuple[str, ...]:
-        """The leases that hold a target."""
-        return tuple(self._holders.get(target, ()))
+        """The leases that hold a target, the oldest first, and no more than `MOST_HOLDERS`."""
+        return tuple(self._holders.get(target, ())[:MOST_HOLDERS])
 
     @property
     def guests(self) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from time import thread_time
 
+from keepalive.control.client import LARGEST
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.plan import GroupPlan, Policy, Quota
 from keepalive.core.state import GroupState
@@ -228,6 +229,21 @@ async def test_leases_are_paged_and_a_page_of_large_ones_ends_early(tmp_path: Pa
     assert [lease["lease"] for lease in first["leases"]] == ["a", "b", "c"]
     assert [len(lease["targets"]) for lease in second["leases"]] == [400]
     assert second["next"] is None
+
+
+async def test_leases_of_one_target_are_listed_in_a_page_that_a_command_takes(
+    tmp_path: Path,
+) -> None:
+    async with staged(tmp_path, beating=False) as stage:
+        names = [f"{number:0128}" for number in range(1, 301)]
+        for name in names:
+            await stage.leases.put(name, ("cron",), None, 600)
+        page = await stage.ask("GET", "/v1/leases?limit=1000")
+
+    listed = page.json["leases"]
+    assert [lease["lease"] for lease in listed] == names
+    assert listed[-1]["targets"][0]["leases"] == names[:10]
+    assert len(page.text) < LARGEST / 8, "uncut it is longer than a command reads"
 
 
 async def test_a_group_that_a_reload_took_away_is_shown_while_its_calls_count(tmp_path: Path) -> None:
