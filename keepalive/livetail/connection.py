@@ -104,7 +104,6 @@ class WebSocket:
 
     Attributes:
         heard_at: When the last frame came, on the loop's clock.
-        unreadable: Frames that were no events.
     """
 
     def __init__(self, socket: ClientWebSocketResponse[Literal[False]]) -> None:
@@ -113,14 +112,20 @@ class WebSocket:
         self._silent = self._over = False
         self._sign = asyncio.Event()
         self.heard_at = self._loop.time()
-        self.unreadable = 0
 
-    async def pour(self, into: Callable[[Sequence[Event]], None]) -> Ended:
-        """Hand over what comes, frame by frame, until it ends. Twenty seconds without a byte end it too."""
+    async def pour(
+        self, into: Callable[[Sequence[Event]], None], *, unread: Callable[[], None] = lambda: None
+    ) -> Ended:
+        """Hand over what comes, frame by frame, until it ends. Twenty seconds without a byte end it too.
+
+        Args:
+            into: Called with the events of each frame.
+            unread: Called for each frame in which no events could be read.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(self._watch(), name="tail: watch a connection")
-                ended = await self._read(into)
+                ended = await self._read(into, unread)
                 watching.cancel()
         finally:
             self._over = True
@@ -140,7 +145,7 @@ class WebSocket:
         """End it; within a second, whatever the far side does. `pour` returns."""
         await self._socket.close()
 
-    async def _read(self, into: Callable[[Sequence[Event]], None]) -> Ended:
+    async def _read(self, into: Callable[[Sequence[Event]], None], unread: Callable[[], None]) -> Ended:
         receive, now = self._socket.receive, self._loop.time
         while True:
             message = await receive()
@@ -150,7 +155,7 @@ class WebSocket:
                     try:
                         events = events_of(message.data)
                     except FrameError:
-                        self.unreadable += 1
+                        unread()
                     else:
                         into(events)
                 case WSMsgType.PING:

@@ -62,14 +62,19 @@ class Connection(Protocol):
 
     Attributes:
         heard_at: When the last byte came that was understood, on the loop's clock.
-        unreadable: Frames that were no events.
     """
 
     heard_at: float
-    unreadable: int
 
-    async def pour(self, into: Callable[[Sequence[Event]], None]) -> Ended:
-        """Hand over what comes, frame by frame, until it ends. Twenty seconds without a byte end it too."""
+    async def pour(
+        self, into: Callable[[Sequence[Event]], None], *, unread: Callable[[], None] = ...
+    ) -> Ended:
+        """Hand over what comes, frame by frame, until it ends. Twenty seconds without a byte end it too.
+
+        Args:
+            into: Called with the events of each frame.
+            unread: Called for each frame in which no events could be read.
+        """
         ...
 
     async def answers(self) -> bool:

@@ -29,8 +29,8 @@ class Gap:
         reason: A stable word: `not_indexed` (the archive shows nothing so late yet), `not_stored` (it shows
             nothing of this Worker at all), `unconfirmed` (nothing came that could be looked for), `timeout`
             (neither the quota nor the archive had an answer in time), `too_many`, `stalled` (found too late
-            to be told in order), `disconnected`, `interrupted` (the tail ended first), or the cause of the
-            query's fault.
+            to be told in order), `disconnected`, `unreadable` (something came that could not be read),
+            `interrupted` (the tail ended first), or the cause of the query's fault.
     """
 
     from_ms: int

@@ -59,6 +59,7 @@ _GAPS: Mapping[str, str] = {
     "too_many": "there are more than can be had",
     "stalled": "the stream had stalled, and it was found too late to show them in order",
     "disconnected": "there was no stream for too long",
+    "unreadable": "something came that could not be read",
     "interrupted": "the tail ended before the stored events were had",
 }
 

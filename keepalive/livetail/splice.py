@@ -12,7 +12,7 @@ from typing import NamedTuple
 from keepalive.core.telemetry import Event
 from keepalive.livetail.archive import Archive, Look, Span
 from keepalive.livetail.dates import Dates
-from keepalive.livetail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Doubt
+from keepalive.livetail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, SLACK_MS, Doubt
 from keepalive.livetail.record import Gap, Record
 from keepalive.livetail.rhythm import Rhythm
 from keepalive.livetail.seen import Seen
@@ -26,6 +26,9 @@ OUT_OF_TURN_MS = 1000
 
 MOST_SILENCES = 1000
 """Silences that are remembered until somebody asks about them."""
+
+UNREAD_SECONDS = 8.0
+"""Between two gaps for what could not be read; each reaches the slack ahead, and the dates are not exact."""
 
 _SOON_SECONDS = 0.01
 
@@ -79,6 +82,7 @@ class Splice:
         self._floor_ms = 0  # what was logged before this date was not asked for
         self._stored: bool | None = None  # None: nothing has shown yet whether Cloudflare stores these events
         self._silence = 0.0
+        self._unread_until = -inf  # until then a gap is told for what cannot be read
         self._changed = asyncio.Event()
 
     def __contains__(self, event: Event) -> bool:
@@ -153,6 +157,19 @@ class Splice:
             self._tell(events)
         else:
             session.waiting += events
+
+    def take_unread(self) -> None:
+        """Something came that could not be read: name it as a gap, which reaches over what follows soon too.
+
+        It is not doubted: a far side that sends such things again and again would hold up all the rest.
+        """
+        self.counts.unreadable += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._unread_until:
+            self._unread_until = now + UNREAD_SECONDS
+            now_ms = self._dates.now_ms()
+            self.counts.gaps += 1
+            self._deliver(Gap(max(0, now_ms - SLACK_MS), now_ms + SLACK_MS, "unreadable"))
 
     def doubt(self, session: Session, heard_ms: int = 0) -> None:
         """Doubt everything since a session was last certain, and hold back what comes.

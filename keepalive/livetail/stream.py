@@ -150,8 +150,8 @@ class Stream:
         self._tell_state()
 
     async def _read(self, session: Session) -> None:
-        ended = await session.connection.pour(partial(self._splice.take, session))
-        self.counts.unreadable += session.connection.unreadable
+        take = partial(self._splice.take, session)
+        ended = await session.connection.pour(take, unread=self._splice.take_unread)
         was_newest = session is self._live[-1]
         self._splice.leave(session)
         if not self._live:

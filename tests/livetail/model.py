@@ -67,20 +67,22 @@ class ModelConnection:
     def __init__(self, model: Model) -> None:
         self._loop = asyncio.get_running_loop()
         self.up_at = self.heard_at = self._loop.time()
-        self.unreadable = 0
         self.ended = asyncio.Event()
         self.cause = "closed"
         self.dead = False
         self._model = model
         self._into: Callable[[Sequence[Event]], None] | None = None
+        self.bring_junk: Callable[[], None] = lambda: None
 
     def bring(self, event: Event) -> None:
         if self._into is not None and not self.dead and not self.ended.is_set():
             self.heard_at = self._loop.time()
             self._into((event,))
 
-    async def pour(self, into: Callable[[Sequence[Event]], None]) -> Ended:
-        self._into = into
+    async def pour(
+        self, into: Callable[[Sequence[Event]], None], *, unread: Callable[[], None] = lambda: None
+    ) -> Ended:
+        self._into, self.bring_junk = into, unread
         while not self.ended.is_set():
             try:
                 async with asyncio.timeout(4.0):

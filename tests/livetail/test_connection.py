@@ -48,11 +48,12 @@ async def opened(far: Far) -> AsyncIterator[WebSocket]:
         yield connection
 
 
-async def poured(far: Far) -> tuple[list[str], Ended, WebSocket]:
+async def poured(far: Far) -> tuple[list[str], Ended, int]:
     tap = Tap()
+    junk: list[None] = []
     async with opened(far) as connection:
-        ended = await connection.pour(tap)
-    return tap.ids, ended, connection
+        ended = await connection.pour(tap, unread=lambda: junk.append(None))
+    return tap.ids, ended, len(junk)
 
 
 def frame(payload: bytes, *, opcode: int = 1, fin: bool = True, rsv1: bool = False) -> bytes:
@@ -97,15 +98,15 @@ async def test_pings_are_answered_with_what_they_carry() -> None:
 
 
 @pytest.mark.parametrize("junk", [b"\xff\xfe", b"no json", b"7", b"[" * 10_000, b"", b"[3]"])
-async def test_junk_is_counted_and_what_follows_is_read(junk: bytes) -> None:
+async def test_junk_is_told_of_and_what_follows_is_read(junk: bytes) -> None:
     async def far(socket: web.WebSocketResponse, request: web.Request) -> None:
         assert request.transport is not None
         request.transport.write(frame(junk) + frame(junk, opcode=2) + frame(EVENT.encode()))
         await socket.close()
 
-    ids, ended, connection = await poured(far)
+    ids, ended, unread = await poured(far)
     assert ids == ["one"]
-    assert connection.unreadable == 2
+    assert unread == 2
     assert ended.cause == "closed"
 
 

@@ -274,6 +274,24 @@ async def test_what_waits_for_a_hand_over_when_the_tail_ends_is_told_too() -> No
     assert account(model, 1, ends_at - 1).faithful
 
 
+async def test_what_cannot_be_read_is_named_as_a_gap_but_not_each_time() -> None:
+    async with tailing(World(rate=1.0)) as model, asyncio.TaskGroup() as tasks:
+        tasks.create_task(model.log(60))
+        await model.until(10)
+        came = []
+        while model.now < 40:
+            for connection in model.open:
+                connection.bring_junk()
+            came.append(BEGAN_MS + model.now * 1000)
+            await asyncio.sleep(0.1)
+        await model.until(60)
+    assert {gap.reason for gap in model.gaps} == {"unreadable"}
+    assert len(model.gaps) == 4
+    assert all(any(gap.from_ms <= at <= gap.to_ms for gap in model.gaps) for at in came)
+    assert account(model, 1, 59).faithful
+    assert model.states == [State.ELIGIBLE]
+
+
 async def test_no_try_cuts_short_the_silence_of_a_429() -> None:
     async with tailing(World()) as model, asyncio.TaskGroup() as tasks:
         tasks.create_task(model.log(100))
