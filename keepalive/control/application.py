@@ -10,7 +10,7 @@ from aiohttp import web
 from keepalive.control.connection import Connection
 from keepalive.control.hosts import is_ours
 from keepalive.control.question import LARGEST_BODY, too_large
-from keepalive.control.reply import refusal
+from keepalive.control.reply import Reply, refusal
 from keepalive.errors import RequestError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -36,6 +36,8 @@ def application(routes: Iterable[web.RouteDef], names: frozenset[str], elsewhere
         connection.begin()
         try:
             answered = await _answered(request, handler, names, elsewhere)
+            if request.method == "HEAD" and isinstance(answered, Reply):
+                answered.leave_out_body()
             connection.send()
             with suppress(ConnectionError):
                 await answered.prepare(request)
@@ -65,8 +67,6 @@ async def _answered(
         refused = refusal(error.status, "there is nothing at this path", elsewhere)
     except Exception as error:  # noqa: BLE001 - a bug in an answer must not stop the heartbeats
         refused = refusal(500, f"{type(error).__name__} in the answer", "please report it")
-    if request.method == "HEAD":
-        refused.leave_out_body()
     if refused.status in _UNREAD:
         refused.force_close()
     return refused

@@ -18,10 +18,11 @@ class Probes:
 
     def routes(self) -> list[web.RouteDef]:
         """Who answers what."""
+        answers = {"/healthz": self._health, "/readyz": self._readiness, "/metrics": self._scrape}
         return [
-            web.get("/healthz", self._health, allow_head=False),
-            web.get("/readyz", self._readiness, allow_head=False),
-            web.get("/metrics", self._scrape, allow_head=False),
+            route
+            for path, answer in answers.items()
+            for route in (web.get(path, answer, allow_head=False), web.head(path, answer))
         ]
 
     async def _health(self, _request: web.Request) -> Reply:

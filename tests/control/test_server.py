@@ -41,6 +41,18 @@ async def test_the_probes_are_on_the_socket_too(tmp_path: Path) -> None:
             assert (await stage.ask("GET", path)).status == 200
 
 
+async def test_a_probe_that_wants_no_body_gets_none(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        await until(lambda: stage.probe.readiness().ok)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            whole = await stage.ask_tcp(path)
+            host = b"Host: localhost\r\n\r\n"
+            asked = f"HEAD {path} HTTP/1.1\r\nConnection: close\r\n".encode() + host
+            head, _, body = (await stage.raw(asked)).partition(b"\r\n\r\n")
+            assert head.startswith(f"HTTP/1.1 {whole.status} ".encode())
+            assert body == b""
+
+
 async def test_readiness_follows_the_targets(tmp_path: Path) -> None:
     async with staged(tmp_path) as stage:
         await until(lambda: stage.probe.readiness().ok)
