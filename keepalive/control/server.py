@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -25,6 +26,9 @@ from keepalive.errors import ControlError
 RETRY_SECONDS = 5.0
 """Seconds after which a place that could not be opened is tried again."""
 
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at the socket's file: whoever clears out its folder may have removed it."""
+
 BURST = 4
 """Connections that are accepted in a row: a beat waits for no more than those."""
 
@@ -33,6 +37,13 @@ QUEUE = 1024
 
 CLOSING_SECONDS = 0.25
 """Seconds that an answer which is under way may take when the daemon ends."""
+
+
+class _Place(NamedTuple):
+    """Where it answers, and whether nobody can find it there any more."""
+
+    address: str
+    is_gone: Callable[[], bool] = lambda: False
 
 
 class Control:
@@ -67,14 +78,16 @@ class Control:
             if self._listen:
                 tasks.create_task(self._serve(self._listen, self._on_tcp), name="http")
 
-    async def _serve(self, place: str, open_: Callable[[], AbstractAsyncContextManager[str]]) -> None:
+    async def _serve(self, place: str, open_: Callable[[], AbstractAsyncContextManager[_Place]]) -> None:
         told = False
         while True:
             try:
-                async with open_() as address:
-                    self.addresses[place] = address
-                    self._tell(ControlOpened(at=self._parts.clock.now(), address=address))
-                    await asyncio.Event().wait()
+                async with open_() as found:
+                    self.addresses[place], told = found.address, False
+                    self._tell(ControlOpened(at=self._parts.clock.now(), address=found.address))
+                    while not found.is_gone():  # noqa: ASYNC110 - no event tells that a file was removed
+                        await asyncio.sleep(LOOK_SECONDS)
+                continue
             except (ControlError, OSError) as error:
                 if not told:
                     self._tell(_failed(place, error, self._parts.clock.now()))
@@ -84,7 +97,7 @@ class Control:
             await asyncio.sleep(RETRY_SECONDS)
 
     @asynccontextmanager
-    async def _on_socket(self) -> AsyncIterator[str]:
+    async def _on_socket(self) -> AsyncIterator[_Place]:
         routes = [*Probes(self._parts).routes(), *Api(self._parts).routes()]
         served = application(routes, own_names(), "docs/openapi.json says what there is")
         with closing(SocketFile(Path(self._socket), self._mode)) as file:
@@ -92,10 +105,10 @@ class Control:
                 loop = asyncio.get_running_loop()
                 server = await loop.create_unix_server(crowd, sock=file.socket, backlog=BURST)
                 async with _accepting(server):
-                    yield self._socket
+                    yield _Place(self._socket, file.is_gone)
 
     @asynccontextmanager
-    async def _on_tcp(self) -> AsyncIterator[str]:
+    async def _on_tcp(self) -> AsyncIterator[_Place]:
         served = application(
             Probes(self._parts).routes(),
             own_names(self._listen),
@@ -113,7 +126,7 @@ class Control:
                 raise ControlError(self._listen, found, hint)
             async with _accepting(server):
                 host, port, *_ = server.sockets[0].getsockname()
-                yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                yield _Place(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 @asynccontextmanager

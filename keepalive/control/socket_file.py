@@ -79,6 +79,13 @@ class SocketFile:
         hint = "stop that one, or give this one a [control] socket of its own"
         raise ControlError(str(self.path), "is another daemon's, which answers there", hint)
 
+    def is_gone(self) -> bool:
+        """Whether nobody finds this socket any more: its file was removed, or is another one."""
+        try:
+            return _inode(self.path) != self._inode
+        except OSError as error:
+            return isinstance(error, FileNotFoundError | NotADirectoryError)
+
     def close(self) -> None:
         """Close it, and remove the file unless another daemon has taken it over."""
         self.socket.close()

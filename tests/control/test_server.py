@@ -197,6 +197,24 @@ async def test_the_socket_is_taken_over_once_the_other_daemon_is_gone(
                 assert (await stage.ask("GET", "/healthz")).status == 200
 
 
+@pytest.mark.parametrize("another_file", [False, True])
+async def test_a_socket_whose_file_is_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, another_file: bool
+) -> None:
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
+    async with staged(tmp_path) as stage:
+        stage.socket.unlink()
+        if another_file:
+            stage.socket.touch()
+            await until(lambda: failures(stage) != [])
+            assert failures(stage) == [(str(stage.socket), "is no socket")]
+            stage.socket.unlink()
+        await until(lambda: stage.socket.is_socket() and len(stage.control.addresses) == 2)
+        assert (await stage.ask("GET", "/healthz")).status == 200
+    assert not stage.socket.exists()
+
+
 @pytest.mark.parametrize("call", ["socket", "fromfd"])
 async def test_a_process_without_descriptors_goes_on_and_opens_its_places_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
