@@ -125,10 +125,14 @@ class Leased:
 
     def state(self, target: Target) -> Eligibility:
         """Say what a target is now."""
-        if self._own is not None:
-            return self._own.state(target)
-        seen = self._seen.get(target, _Seen())
-        return seen.state_at(self._clock.now(), self._window)
+        seen = self._seen.get(target, _Seen()).state_at(self._clock.now(), self._window)
+        if self._own is None:
+            return seen
+        own = self._own.state(target)
+        still = own is Eligibility.PENDING and (seen.holds or seen is Eligibility.LAPSED)
+        return (
+            seen if still else own
+        )  # what the daemon renewed last holds on while the first heartbeat is out
 
     def fault(self, target: Target) -> Fault | None:
         """Say why a target is not renewed."""
@@ -169,7 +173,9 @@ class Leased:
             )
             async with self._begin() as own:
                 self._own = own
+                self._bell.ring()  # it may have begun with a refusal, before anybody could see it
                 await self._regain(estranged=isinstance(lost, DaemonRefusedError))
+                self._told = {target: own.state(target) for target in self._targets}
                 self._own = None
             self._tell_taken()
 
@@ -301,8 +307,8 @@ async def leased(keeper: Leased) -> AsyncIterator[Leased]:
         DaemonUnreachableError: On entering: it does not answer.
         DaemonRefusedError: On entering: it will not, and not for want of room.
     """
-    await keeper.begin()
     try:
+        await keeper.begin()
         async with beside({"lease": keeper.run()}):
             yield keeper
     finally:

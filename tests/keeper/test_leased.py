@@ -91,11 +91,12 @@ class FakeDaemon:
 
 
 class FakeOwn:
-    """An engine of this process: eligible from its first moment on."""
+    """An engine of this process: eligible from its first moment on, unless it is told otherwise."""
 
     shared = False
 
     def __init__(self) -> None:
+        self.known = Eligibility.ELIGIBLE
         self.permits: list[str] = []
 
     @property
@@ -103,7 +104,7 @@ class FakeOwn:
         raise NotImplementedError
 
     def state(self, target: Target) -> Eligibility:
-        return Eligibility.ELIGIBLE
+        return self.known
 
     def fault(self, target: Target) -> Fault | None:
         return Fault("own")
@@ -251,6 +252,45 @@ async def test_a_daemon_that_stays_away_is_stood_in_for_before_anybody_lapses() 
     assert (lost.cause, lost.hint) == (AWAY.found, AWAY.hint)
 
 
+async def test_what_the_daemon_renewed_holds_on_until_this_process_has_renewed_it() -> None:
+    async with leaning() as stage:
+        stage.own.known = Eligibility.PENDING
+        stage.daemon.answer = AWAY
+        seen: dict[Eligibility, None] = {}
+        for _ in range(60):
+            await asyncio.sleep(1)
+            seen[stage.state()] = None
+        assert not stage.leans()
+        stage.own.known = Eligibility.ELIGIBLE
+        assert stage.state() is Eligibility.ELIGIBLE
+    assert list(seen) == [Eligibility.ELIGIBLE, Eligibility.AT_RISK, Eligibility.LAPSED]
+
+
+async def test_who_waits_is_woken_when_this_process_cannot_stand_in() -> None:
+    async with leaning() as stage:
+        stage.own.known = Eligibility.REFUSED
+        stage.daemon.answer = AWAY
+        while stage.state() is not Eligibility.REFUSED:
+            await stage.keeper.changed()
+        assert not stage.leans()
+
+
+async def test_who_waits_is_woken_when_the_daemon_does_better_than_this_process() -> None:
+    async with leaning() as stage:
+        stage.daemon.answer = AWAY
+        await asyncio.sleep(40)
+        stage.own.known = Eligibility.LAPSED
+        stage.bell.ring()
+        stage.daemon.answer = said()
+        async with asyncio.timeout(5):
+            while not stage.state().holds:
+                await stage.keeper.changed()
+        assert stage.leans()
+        await asyncio.sleep(0)
+    changes = [event for event in stage.told.events if isinstance(event, EligibilityChanged)]
+    assert (changes[-1].from_state, changes[-1].to_state) == (Eligibility.LAPSED, Eligibility.ELIGIBLE)
+
+
 async def test_a_renewal_that_runs_out_meanwhile_is_not_waited_for() -> None:
     async with leaning(FakeDaemon(said(ahead=20.0))) as stage:
         stage.daemon.answer = AWAY
@@ -299,6 +339,19 @@ async def test_it_does_not_begin_where_no_lease_is_to_be_had(refused: Exception)
     with pytest.raises(type(refused)):
         async with leaning(FakeDaemon(refused)):
             pytest.fail("it began")
+
+
+async def test_a_lease_that_was_asked_for_is_released_by_who_does_not_wait_for_it() -> None:
+    class Slow(FakeDaemon):
+        async def renew(self) -> Sequence[TargetSaid]:
+            await asyncio.sleep(5)
+            return await super().renew()
+
+    daemon = Slow()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1), leaning(daemon):
+            pytest.fail("it began")
+    assert daemon.released == 1
 
 
 async def test_a_daemon_that_has_gone_holds_up_no_end() -> None:
