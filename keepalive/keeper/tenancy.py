@@ -6,7 +6,9 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 from keepalive.config.access import Access
 from keepalive.config.configuration import Configuration
@@ -33,6 +35,7 @@ class Tenancy:
         """
         self.name = name
         self._daemon = daemon
+        self._turn = Lock()
         credentials = dict.fromkeys(target.credential for target in targets)
         self._parts = [
             (
@@ -64,7 +67,8 @@ class Tenancy:
         """Let go of them."""
 
         def let_go(name: str, *_: object) -> tuple[TargetSaid, ...]:
-            release_lease(self._daemon, name)
+            with suppress(DaemonRefusedError):  # it has ended already; the others are still to be
+                release_lease(self._daemon, name)
             return ()
 
         await self._each(let_go)
@@ -72,7 +76,11 @@ class Tenancy:
     async def _each(
         self, ask: Callable[[str, tuple[str, ...], str], tuple[TargetSaid, ...]]
     ) -> Sequence[TargetSaid]:
-        return await asyncio.to_thread(lambda: [one for part in self._parts for one in ask(*part)])
+        def ask_all() -> list[TargetSaid]:
+            with self._turn:  # whoever is cancelled leaves his question behind in its thread
+                return [one for part in self._parts for one in ask(*part)]
+
+        return await asyncio.to_thread(ask_all)
 
 
 async def find_tenancy(

@@ -94,6 +94,10 @@ class Book(Script):
     def leases(self) -> list[str]:
         return [asked.path.rpartition("/")[2] for asked in self.asked if "/leases/" in asked.path]
 
+    @property
+    def released(self) -> list[str]:
+        return [asked.path.rpartition("/")[2] for asked in self.asked if asked.method == "DELETE"]
+
     def grant(self, name: str, *targets: Target) -> None:
         said = {
             "schema": 1,
@@ -232,6 +236,22 @@ async def test_each_credential_has_a_lease_of_its_own(
                 assert keeper.state(API).holds
                 assert keeper.state(other).holds
         assert set(book.leases) == {"test-1-ab.0", "test-1-ab.1"}
+        assert book.released == ["test-1-ab.0", "test-1-ab.1"], "also where the daemon forgot the first"
+
+
+async def test_what_was_granted_is_let_go_where_the_rest_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Target("ops", ACCOUNT_ID, "cron")
+    async with Emulator(WORLD) as emulator:
+        more = 'credential = "prod"\n[credentials.ops]\napi_token = "emulated-token"\n'
+        configuration = configured(tmp_path, emulator, more)
+        with daemon(tmp_path, str(configuration.path), monkeypatch) as book:
+            book.grant("test-1-ab.0", API)
+            book.answers["PUT", "/v1/leases/test-1-ab.1"] = Answer(400, {"schema": 1, "error": "no"})
+            async with kept(configuration, tmp_path, API, other) as (keeper, _):
+                assert not keeper.shared
+                assert book.released == ["test-1-ab.0", "test-1-ab.1"]
 
 
 async def test_a_daemon_that_refuses_is_no_reason_not_to_beat(
