@@ -108,6 +108,8 @@ class Breakers(dict[Key, Breaker]):
 
     def ready_at(self, target: Target, now: float) -> float:
         """The moment at which a target may be tried, as far as its own breakers go."""
+        if not self:
+            return now
         return max((breaker.ready_at(now) for breaker in self.over(target)), default=now)
 
     @property
@@ -121,4 +123,4 @@ class Breakers(dict[Key, Breaker]):
 
     def deny(self, target: Target) -> bool:
         """Whether a refusal of this target is believed."""
-        return any(breaker.confirmed for breaker in self.over(target))
+        return bool(self) and any(breaker.confirmed for breaker in self.over(target))

@@ -291,7 +291,8 @@ class RateGroup:
                 cf_ray=outcome.cf_ray,
             )
         )
-        self._tempo.fit(self.plan, len(self._roster), self.budget.rate, now)
+        if now >= self._tempo.fits_until:
+            self._tempo.fit(self.plan, len(self._roster), self.budget.rate, now)
         due = next_beat(attempt.sent_at, self.interval, self.plan.policy, u)
         if not hold.in_step or late > OUT_OF_STEP * self.interval:
             hold.in_step = True

@@ -12,6 +12,9 @@ from keepalive.core.plan import GroupPlan, stretch
 DEMAND_PERIOD = 60.0
 """Seconds over which the attempts per heartbeat are counted."""
 
+FIT_SECONDS = 1.0
+"""Seconds for which an interval holds: the demand is counted in no shorter ones."""
+
 STRETCH_WORTH_TELLING = 0.2
 """Change of the interval, as a part of the nominal one, below which nothing is said."""
 
@@ -21,12 +24,14 @@ class Tempo:
 
     Attributes:
         interval: Seconds between two beats of one target; infinite before the first plan.
+        fits_until: When it is worth choosing anew, while the plan stays.
     """
 
-    __slots__ = ("_beats", "_group", "_orders", "_tell", "_told", "interval")
+    __slots__ = ("_beats", "_group", "_orders", "_tell", "_told", "fits_until", "interval")
 
     def __init__(self, group: str, tell: Callable[[Event], None]) -> None:
         self.interval = inf
+        self.fits_until = -inf
         self._group = group
         self._tell = tell
         self._told = 1.0
@@ -52,6 +57,7 @@ class Tempo:
             rate: Calls per second that the group may send.
             now: The moment.
         """
+        self.fits_until = now + FIT_SECONDS
         self.interval = stretch(plan, targets, rate, self.tries(now))
         nominal = plan.policy.interval
         stretched = 1.0 if self.interval == nominal else self.interval / nominal

@@ -26,6 +26,10 @@ class Desk(Protocol):
         """Wait for the group's next order for `target`; None when there will be none."""
         ...
 
+    def ended(self) -> None:
+        """The beat is over, however it ended."""
+        ...
+
 
 class Beat:
     """One heartbeat of one target.
@@ -44,8 +48,13 @@ class Beat:
 
     async def run(self) -> None:
         """Beat until the target is renewed, or there is no more reason to go on."""
-        if await self._attempt():
-            return
+        try:
+            if not await self._attempt():
+                await self._insist()
+        finally:
+            self._desk.ended()
+
+    async def _insist(self) -> None:
         await self._queue(self._desk.due_in(self._target))
         # One instance per failing beat: its state lives on the instance (jd/tenacity#93).
         retrying = AsyncRetrying(

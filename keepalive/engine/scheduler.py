@@ -32,6 +32,10 @@ DRAIN_SECONDS = 4.0
 """Seconds that a drain may take; the supervisor allows five for all."""
 
 
+class _Drained(Exception):  # noqa: N818 - no error: it ends the group of tasks once a drain is over
+    """The last heartbeats have left."""
+
+
 class Scheduler:
     """Turns for as long as `run` does. One agenda of `(next wake, group)`: a silent group costs one entry."""
 
@@ -71,7 +75,7 @@ class Scheduler:
         self._wake = asyncio.Event()
         self._asleep_until = -inf
         self._tasks: asyncio.TaskGroup | None = None
-        self._beats: set[asyncio.Task[None]] = set()
+        self._beats = 0
         self._started_at = clock.now()
         self._ready = False
         self._draining_since: float | None = None
@@ -79,7 +83,7 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """Attempts that are unanswered: beats that do not wait for an order."""
-        return len(self._beats) - len(self._waiting)
+        return self._beats - len(self._waiting)
 
     @property
     def groups(self) -> Mapping[str, RateGroup]:
@@ -218,30 +222,39 @@ class Scheduler:
 
     async def run(self) -> None:
         """Beat until a drain has ended. Every task is owned here and gone when this returns."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            self._watch_readiness(self._clock.now())
-            saving = tasks.create_task(self._journal.run(), name="journal") if self._journal else None
-            while (until := self._next_wake(self._clock.now())) is not None:
-                self._asleep_until = until
-                slept = await self._clock.wait(self._wake, until)
-                self._asleep_until = -inf
-                self._wake.clear()
-                now = self._clock.now()
-                if slept:
-                    await self._resume(slept, now)
-                else:
-                    self._notice_stall(now - until)
-                self._dispatch(now)
-                self._notice_stall(self._clock.now() - now)
-            for target in list(self._waiting):
-                self._release(target)
-            for beat in self._beats:  # whatever is unanswered by now has had the time of a drain
-                beat.cancel()
-            if saving:
-                saving.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                if self._journal:
+                    tasks.create_task(self._journal.run(), name="journal")
+                await self._turn()
+        except* _Drained:
+            pass
         if self._journal:
             await self._journal.finish()
+
+    async def _turn(self) -> None:
+        """Dispatch until a drain is over, and end the tasks then: the unanswered have had its time.
+
+        Raises:
+            _Drained: Always.
+        """
+        self._watch_readiness(self._clock.now())
+        while (until := self._next_wake(self._clock.now())) is not None:
+            self._asleep_until = until
+            slept = await self._clock.wait(self._wake, until)
+            self._asleep_until = -inf
+            self._wake.clear()
+            now = self._clock.now()
+            if slept:
+                await self._resume(slept, now)
+            else:
+                self._notice_stall(now - until)
+            self._dispatch(now)
+            self._notice_stall(self._clock.now() - now)
+        for target in list(self._waiting):
+            self._release(target)
+        raise _Drained
 
     def _next_wake(self, now: float) -> float | None:
         """When to look again; None when a drain is over."""
@@ -316,9 +329,8 @@ class Scheduler:
         if waiting is not None and not waiting.done():
             waiting.set_result(order)
         elif self._tasks is not None:
-            beat = self._tasks.create_task(Beat(order, self).run(), name=f"beat {order.target.label}")
-            self._beats.add(beat)
-            beat.add_done_callback(self._ended)
+            self._beats += 1
+            self._tasks.create_task(Beat(order, self).run(), name="beat")
 
     async def carry_out(self, order: Order) -> bool:
         """Send one attempt and settle it; True when its beat has nothing more to do."""
@@ -342,6 +354,12 @@ class Scheduler:
         self._release(target)
         return True
 
+    def ended(self) -> None:
+        """A beat is over."""
+        self._beats -= 1
+        if self._draining_since is not None:
+            self._wake.set()
+
     def due_in(self, target: Target) -> float:
         """Seconds until `target` is due."""
         group = self._group_of.get(target)
@@ -352,11 +370,6 @@ class Scheduler:
         future: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
         self._waiting[target] = future
         return await future
-
-    def _ended(self, beat: asyncio.Task[None]) -> None:
-        self._beats.discard(beat)
-        if self._draining_since is not None:
-            self._wake.set()
 
     def _release(self, target: Target) -> None:
         waiting = self._waiting.pop(target, None)
