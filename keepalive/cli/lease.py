@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from keepalive.cli.options import Options, SocketOption, complain, duration
+from keepalive.config.access import Access
 from keepalive.config.duration import format_duration
 from keepalive.control.answers import LeaseFields, LeaseSaid, leases, release_lease, take_lease
 from keepalive.control.client import Daemon, printable
@@ -31,6 +32,9 @@ RENEW_SECONDS = 20.0
 
 AGAIN_SECONDS = 1.0
 """Seconds until a daemon that does not answer is asked again."""
+
+RELEASE_SECONDS = 2.0
+"""Seconds that the release may take: whoever sent the signal waits for it."""
 
 _JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object for programs.")]
 
@@ -82,15 +86,21 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
         raise UsageError("--ttl and --hold exclude each other; leave one out")
     name = name or f"lease-{secrets.token_hex(4)}"
     seconds = HELD_SECONDS if hold else TTL_SECONDS if ttl is None else ttl
-    daemon = Daemon(options.access(socket))
+    access = options.access(socket)
+    daemon = Daemon(access)
 
     def take() -> LeaseSaid:
         return take_lease(daemon, name, targets, credential, seconds)
 
     if hold:
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, _leave)
-    said = take()
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as under nohup(1)
+                signal.signal(signum, _leave)
+    try:
+        said = take()
+    except SystemExit:  # by a signal: the daemon may have granted it all the same
+        _release(access, name)
+        raise
     try:
         if as_json:
             typer.echo(json.dumps(said.as_json(), ensure_ascii=False, indent=None if hold else 2))
@@ -101,7 +111,7 @@ def add(  # noqa: PLR0913 - one parameter for each option of the command
             _hold(take)
     finally:
         if hold:
-            _release(daemon, name)
+            _release(access, name)
 
 
 @lease.command("list")
@@ -175,10 +185,10 @@ def _hold(take: Callable[[], LeaseSaid]) -> NoReturn:
             lost = False
 
 
-def _release(daemon: Daemon, name: str) -> None:
+def _release(access: Access, name: str) -> None:
     """Release a lease that is not needed any more; one that cannot be ends by itself within a minute."""
     with suppress(DaemonUnreachableError, DaemonRefusedError):
-        release_lease(daemon, name)
+        release_lease(Daemon(access, seconds=RELEASE_SECONDS), name)
 
 
 def _leave(_signum: int, _frame: FrameType | None) -> None:

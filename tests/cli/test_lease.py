@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
+from threading import Event
 from typing import Any
 
 import pytest
@@ -157,7 +158,7 @@ def holding(folder: Path) -> Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_held_lease_is_renewed_and_released_at_the_end(tmp_path: Path, signum: signal.Signals) -> None:
     answers: list[Answer | None] = [None, None, STOPPING, STOPPING]
 
@@ -183,6 +184,25 @@ def test_a_held_lease_is_renewed_and_released_at_the_end(tmp_path: Path, signum:
     ]
     assert [asked.method for asked in script.asked][-1] == "DELETE"
     assert {json.loads(asked.body)["ttl_seconds"] for asked in script.asked if asked.body} == {60.0}
+
+
+def test_a_lease_that_is_granted_while_a_signal_comes_is_released(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Answer:
+        os.kill(process.pid, signal.SIGTERM)
+        ended.wait(5)
+        return granted(asked)
+
+    def release(_: Asked) -> Answer:
+        ended.set()
+        return Answer(204, b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    ended = Event()
+    script = Script({("PUT", "/v1/leases/trial"): answer, ("DELETE", "/v1/leases/trial"): release})
+    with answering(tmp_path / "k.sock", script):
+        process = holding(tmp_path)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"", b"")
+    assert [asked.method for asked in script.asked] == ["PUT", "DELETE"]
 
 
 def test_a_held_lease_that_is_refused_ends_with_the_reason(tmp_path: Path) -> None:
