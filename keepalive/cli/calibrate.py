@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -116,7 +115,7 @@ class _Calibration:
                 f"{rival}: while it does, no silence can be measured; stop it until this has ended"
             )
         boot = BootClock()
-        ahead = time.time() - boot.now()
+        ahead = boot.wall_at(0.0)
         cloudflare = self._configuration.settings.cloudflare
         async with (
             CloudflareClient(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncGenerator, Sequence
 
 from keepalive.cloudflare.tls import tls_context
 from keepalive.core.telemetry import Event, Wanted
+from keepalive.engine.clock import BootClock
 from keepalive.keeper.session import Aim, kept, take_aim
 from keepalive.livetail.backlog import Backlog
 from keepalive.livetail.connection import Opener
@@ -81,8 +81,9 @@ async def tail(  # noqa: PLR0913 - those of `hold`, and which events
 
 async def _follow(aim: Aim, wanted: Wanted, backlog: Backlog, since: float | None) -> None:
     tls = tls_context(aim.configuration.settings.cloudflare.ca_file or None)
-    since_ms = None if since is None else round((time.time() - since) * 1000)
-    async with kept(aim) as keeper, Opener(tls) as connect:
+    clock = BootClock()
+    since_ms = None if since is None else round(clock.wall_at(clock.now() - since) * 1000)
+    async with kept(aim, clock) as keeper, Opener(tls) as connect:
         stream = Stream(
             aim.target,
             wanted,

@@ -143,14 +143,13 @@ async def hold(  # noqa: PLR0913 - each has a default, and most callers name two
         TargetError: It is not clear which target is meant.
     """
     aim = await asyncio.to_thread(take_aim, account_id, script_id, api_token, base_url, config, credential)
-    async with kept(aim) as keeper:
+    async with kept(aim, BootClock()) as keeper:
         yield Session(keeper, aim.target)
 
 
 @asynccontextmanager
-async def kept(aim: Aim) -> AsyncIterator[Keeper]:
+async def kept(aim: Aim, clock: BootClock) -> AsyncIterator[Keeper]:
     """Keep what is meant eligible for as long as this is entered."""
-    clock = BootClock()
     async with keeping(
         aim.configuration,
         [aim.target],
