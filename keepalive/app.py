@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +169,7 @@ async def run(  # noqa: PLR0913 - what the process gives: its settings, clock, l
     sinks: list[Sink] = [counts, history, log]
     tell = fan_out(sinks)
     async with engine(configuration, configuration.plan, clock, tell, keep_state=True) as parts:
+        gc.freeze()  # the plan stays: to look through 100,000 targets for garbage would delay beats
         scheduler, client = parts.scheduler, parts.client
         kept = scheduler.kept_leases
         reload = Reload(

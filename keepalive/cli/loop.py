@@ -1,13 +1,22 @@
-"""The event loop of a command that ends by itself."""
+"""The event loop of a command."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 _Result = TypeVar("_Result")
+
+
+def fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop of the extra `speed`, where that is installed; None for asyncio's own."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415 - optional, and only a daemon gains by it
+    except ImportError:
+        return None
+    return new_event_loop
 
 
 class _Impatient(ThreadPoolExecutor):
