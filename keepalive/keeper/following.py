@@ -7,8 +7,10 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 
 from keepalive.cloudflare.tls import tls_context
+from keepalive.config.duration import LONGEST
 from keepalive.core.telemetry import Event, Wanted
 from keepalive.engine.clock import BootClock
+from keepalive.errors import UsageError
 from keepalive.keeper.session import Aim, kept, take_aim
 from keepalive.livetail.backlog import Backlog
 from keepalive.livetail.connection import Opener
@@ -46,14 +48,16 @@ async def tail(  # noqa: PLR0913 - those of `hold`, and which events
         credential: Which of its credentials speaks.
         filters: Which events, each as `--filter` of the command takes it: `"level = error"`.
         any_of: Whether one of the filters is enough.
-        since: Begin with what is stored of so many seconds.
+        since: Begin with what is stored of so many seconds, a day at most.
 
     Raises:
         ConfigError: What is given, or the environment, has faults; nothing was sent.
         TargetError: It is not clear which target is meant.
-        UsageError: A filter cannot be understood.
+        UsageError: A filter cannot be understood, or `since` is no length of time.
     """
     wanted = wanted_of(filters, any_of=any_of)
+    if since is not None and not 0 <= since <= LONGEST:
+        raise UsageError(f"since is {since:g} s; give 0 to {LONGEST:g}, or leave it out")
     aim = await asyncio.to_thread(take_aim, account_id, script_id, api_token, base_url, config, credential)
     came = asyncio.Event()
     backlog = Backlog(bell=came.set)

@@ -18,7 +18,7 @@ from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import Event, Level, Sink
 from keepalive.core.target import Target
 from keepalive.engine.clock import BootClock
-from keepalive.errors import NotEligibleError
+from keepalive.errors import NotEligibleError, TargetError
 from keepalive.keeper.keeping import keeping
 from keepalive.keeper.ports import Keeper
 from keepalive.sinks.line import line_of
@@ -189,6 +189,9 @@ def take_aim(  # noqa: PLR0913, PLR0917 - those of `hold`
         ConfigError: As `hold` does.
         TargetError: As `hold` does.
     """
+    for name, value in (("account_id", account_id), ("script_id", script_id)):
+        if not value and value is not None:  # such as from a variable that is not set
+            raise TargetError(f"{name} is empty", "leave it out, or give None")
     file = None if config is None else Path(config)
     environ = _environment(os.environ, account_id, api_token)
     overrides = {} if base_url is None else {"cloudflare.base_url": base_url}

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,21 @@ async def test_a_tail_takes_filters(cloudflare: Emulator) -> None:
 async def test_a_tail_that_cannot_begin_says_why(cloudflare: Emulator) -> None:
     with pytest.raises(keepalive.TargetError):
         await anext(tail(account_id=ACCOUNT_ID, script_id="a/b"))
+
+
+@pytest.mark.parametrize("since", [-1, inf, nan, 86_401])
+async def test_a_tail_that_begins_at_no_moment_says_so(cloudflare: Emulator, since: float) -> None:
+    with pytest.raises(keepalive.KeepaliveError, match="since is"):
+        await anext(tail(account_id=ACCOUNT_ID, script_id="api", since=since))
+
+
+@pytest.mark.parametrize("name", ["account_id", "script_id"])
+async def test_an_empty_name_is_not_taken_for_none(cloudflare: Emulator, name: str) -> None:
+    named = {"account_id": ACCOUNT_ID, "script_id": "api", name: ""}
+    with pytest.raises(keepalive.TargetError, match=f"{name} is empty"):
+        async with keepalive.hold(**named):
+            pytest.fail("it holds the whole account")
+    assert not cloudflare.requests
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
