@@ -186,7 +186,7 @@ class _Sidecar:
             ) as keeper:
                 self._keeper.set_result(keeper)
                 await asyncio.Event().wait()
-        except Exception as error:
+        except Exception as error:  # whatever it is must not take the command along
             if not self._keeper.done():
                 self._keeper.set_exception(error)
                 return

@@ -150,7 +150,7 @@ def _connect(address: Address, deadline: float) -> socket.socket:
     try:
         connection.settimeout(_left(deadline))
         connection.connect(str(address))
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         connection.close()
         raise
     return connection
