@@ -19,8 +19,6 @@ _VERSION = 1
 _HEADER = struct.Struct("=8sII48s")
 """Magic, version, capacity and boot id; the stamps follow, eight bytes each."""
 
-_STAMP = struct.Struct("=d")
-
 _LONGEST_UPTIME = 1e10
 """Seconds since boot that no machine reaches: a stamp beyond them, or so long before a boot, is damage."""
 
@@ -75,6 +73,7 @@ class Ring:
         self._size = len(stamps)
         self._next = _behind_newest(stamps)
         self._noted: deque[float] = deque(maxlen=self._size)
+        self._unwritten: list[float] = []
         self._asked = False
 
     def charge(self, at: float) -> bool:
@@ -90,11 +89,15 @@ class Ring:
     def flush(self) -> None:
         """Put what was noted into the file, or say in `fault` why that failed."""
         self._asked = False
+        while self._noted:
+            self._unwritten.append(self._noted.popleft())
+        del self._unwritten[: -self._size]
         try:
-            while self._noted:
-                os.pwrite(self._descriptor, _STAMP.pack(self._noted[0]), _HEADER.size + 8 * self._next)
-                self._noted.popleft()
-                self._next = (self._next + 1) % self._size
+            while unwritten := self._unwritten[: self._size - self._next]:
+                stamps = struct.pack(f"={len(unwritten)}d", *unwritten)
+                os.pwrite(self._descriptor, stamps, _HEADER.size + 8 * self._next)
+                del self._unwritten[: len(unwritten)]
+                self._next = (self._next + len(unwritten)) % self._size
         except OSError as error:
             self.fault = self._unwritable(error)
         else:
