@@ -39,6 +39,9 @@ SETTLE_SECONDS = 15.0
 LONG_SECONDS = 120.0
 """A window longer than that is unlikely: where events go on, somebody else sends heartbeats."""
 
+PLENTY_SECONDS = 1.5
+"""Seconds between two events with which more traffic would not help."""
+
 CLOSINGS = 3
 """So many rounds in a row are given to a far side that closes the stream."""
 
@@ -319,6 +322,9 @@ class Measurement:
         estimate, heard = self.estimator.estimate, self._sight
         if self._calls.trouble:
             return self.result(Ending.FAILED, self._calls.trouble)
+        if self.phase is Phase.OPENING:
+            detail = "no live tail was open when the time was up"
+            return self.result(Ending.FAILED, detail, "look at the network, or raise --for")
         if estimate.rounds and estimate.error <= self.estimator.error:
             detail = f"only {estimate.agreeing} of {estimate.rounds} rounds agree"
             return self.result(
@@ -335,6 +341,6 @@ class Measurement:
                 "end whatever else sends heartbeats for this user: Cloudflare's dashboard, another keepalive",
             )
         detail = f"{heard.count:,} events came in {self._clock() - self._began:.0f} s"
-        return self.result(
-            Ending.TOO_LITTLE_TRAFFIC, detail, "send the Worker a request a second meanwhile, or raise --for"
-        )
+        plenty = (self.estimator.traffic.gap or inf) <= PLENTY_SECONDS
+        hint = "raise --for" if plenty else "send the Worker a request a second meanwhile, or raise --for"
+        return self.result(Ending.TOO_LITTLE_TRAFFIC, detail, hint)

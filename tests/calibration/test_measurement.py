@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from math import inf
 from random import Random
 
@@ -195,6 +196,20 @@ async def test_a_worker_without_traffic_is_named_and_needs_some() -> None:
     assert result.estimate.at_most == inf
 
 
+async def test_a_time_that_is_too_short_for_any_traffic_blames_no_traffic() -> None:
+    result = await measured(worker(30.0, 1.0), seconds=20)
+    assert result.ending is Ending.TOO_LITTLE_TRAFFIC
+    assert result.hint == "raise --for"
+
+
+async def test_a_cloudflare_that_never_answers_is_not_taken_for_a_worker_without_traffic() -> None:
+    result = await measured(worker(30.0), Fault(kind=FaultKind.HANG), seconds=3)
+    assert (result.ending, result.detail) == (
+        Ending.FAILED,
+        "no live tail was open when the time was up",
+    )
+
+
 async def test_too_little_traffic_is_told_with_how_much_longer_it_takes() -> None:
     result = await measured(worker(45.0, 0.05), seconds=5 * MINUTE)
     assert result.ending is Ending.TOO_LITTLE_TRAFFIC
@@ -309,8 +324,11 @@ class Spoiling:
         self.opened += 1
         number, pour = self.opened, connection.pour
 
-        async def spoilt(into: Callable[[Sequence[Event]], None]) -> Ended:
-            pouring = asyncio.create_task(pour(lambda events: into(self._passed(number, events))))
+        async def spoilt(
+            into: Callable[[Sequence[Event]], None], *, unread: Callable[[], None] = lambda: None
+        ) -> Ended:
+            passed = partial(self._passed, number)
+            pouring = asyncio.create_task(pour(lambda events: into(passed(events)), unread=unread))
             try:
                 while not self._over():  # noqa: ASYNC110 - in virtual time, and nothing tells when it ends
                     await asyncio.sleep(0.1)
