@@ -42,6 +42,7 @@ def cases(name: str) -> list[dict[str, Any]]:
     return tests
 
 
+CASES = cases("alerts_test.yaml")
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yaml")}
 RECORDS = {rule["record"]: rule for rule in rules("rules.yaml")}
 QUERIES = {
@@ -130,7 +131,7 @@ def test_a_section_of_the_runbook_says_who_is_hurt_where_to_look_and_what_to_do(
 
 
 def outcomes() -> Iterator[tuple[str, bool]]:
-    for case in cases("alerts_test.yaml"):
+    for case in CASES:
         for one in case["alert_rule_test"]:
             yield one["alertname"], bool(one["exp_alerts"])
 
@@ -139,7 +140,7 @@ def outcomes() -> Iterator[tuple[str, bool]]:
 @pytest.mark.parametrize("fires", [True, False], ids=["fires", "stays quiet"])
 def test_every_alert_is_tested_to_fire_and_to_stay_quiet(name: str, *, fires: bool) -> None:
     said = f"{name} fires" if fires else f"{name}(?: and \\w+)? stays? quiet"
-    titles = [case["name"] for case in cases("alerts_test.yaml") if re.search(said, case["name"])]
+    titles = [case["name"] for case in CASES if re.search(said, case["name"])]
 
     assert titles
     assert (name, fires) in set(outcomes())
