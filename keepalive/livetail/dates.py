@@ -21,6 +21,11 @@ class Dates:
         self._wall_clock = wall_clock
         self._ahead_ms: int | None = None
 
+    @property
+    def known(self) -> bool:
+        """False before the first event."""
+        return self._ahead_ms is not None
+
     def ours_ms(self) -> int:
         """The date by our own clock."""
         return int(self._wall_clock() * 1000)

@@ -62,6 +62,7 @@ class Doubt:
         self._looked = False
         self._shown_at = inf
         self._joined_ms: int | None = None
+        self._joined_at = inf
         self._held: list[Event] = []
         self._held_size = 0
         self._held_at = inf
@@ -84,7 +85,7 @@ class Doubt:
 
     def join(self, at: float, now_ms: int, patience: float) -> None:
         """There is a stream, from this moment and date on."""
-        self._joined_ms, self.anchor = now_ms, None
+        self._joined_ms, self._joined_at, self.anchor = now_ms, at, None
         self._begin_looks()
         self._give_until(at + patience)
 
@@ -96,6 +97,13 @@ class Doubt:
         """Doubt what another session may have missed too."""
         self.certain_ms = min(self.certain_ms, certain_ms)
         self.heard_ms = min(self.heard_ms, max(heard_ms, certain_ms))
+
+    def correct(self, by_ms: int) -> None:
+        """Our own clock, which told the dates so far, is so far behind that of the events."""
+        self.certain_ms += by_ms
+        self.heard_ms += by_ms
+        if self._joined_ms is not None:
+            self._joined_ms += by_ms
 
     def hold(self, events: Sequence[Event], at: float) -> None:
         """Hold back what a stream brought."""
@@ -156,18 +164,21 @@ class Doubt:
             return None
         return "" if look.whole else "too_many"
 
-    def verdict(self, *, stored: bool) -> str:
+    def verdict(self, at: float, *, stored: bool) -> str:
         """Say why it is a gap when patience is over, or "" where nothing speaks for one.
 
         Args:
+            at: When that is.
             stored: True when the archive ever showed what a stream had brought.
         """
         if self._fault:
             return self._fault
         if not self.joined:
             return "disconnected"
-        if self.anchor is None:
-            return "" if stored else "unconfirmed"
+        if self.anchor is None and not stored:
+            return "unconfirmed"
+        if self.anchor is None and at >= self._joined_at + PATIENCE_SECONDS:
+            return ""  # what was logged before there was a stream is indexed by now
         return "not_indexed" if stored else "not_stored"
 
     def settle(self, before_ms: int) -> list[Event]:

@@ -12,6 +12,15 @@ FAR_MS = 86_400_000
 """A date further from ours than a day is not believed: it would put everything else in doubt, or nothing."""
 
 
+def latest_of(events: Sequence[Event], now_ms: int) -> int | None:
+    """The latest date of these events that can be true at this date of our clock; None where none has one."""
+    latest = 0
+    for event in events:
+        if latest < event.timestamp < now_ms + FAR_MS:
+            latest = event.timestamp
+    return None if latest < now_ms - FAR_MS else latest
+
+
 class Session:
     """One connection, from its opening to its end.
 
@@ -43,22 +52,17 @@ class Session:
         """Everything before this date was brought, or was known to be missing."""
         return max(self.up_ms if self._last_ms is None else self._last_ms, self._verified_ms)
 
-    def note(self, events: Sequence[Event], at: float, now_ms: int) -> int | None:
-        """Remember that events came, at this moment and date.
-
-        Returns:
-            By how much our clock is ahead of the events' dates, delivery included; None where none has one.
-        """
+    def note(self, at: float, latest_ms: int | None) -> None:
+        """Remember that events came, at this moment; the last of them of this date, where they have one."""
         self.last_at = at
         self.first.set()
-        latest = 0
-        for event in events:
-            if latest < event.timestamp < now_ms + FAR_MS:
-                latest = event.timestamp
-        if latest < now_ms - FAR_MS:
-            return None
-        self._last_ms = latest if self._last_ms is None else max(self._last_ms, latest)
-        return now_ms - latest
+        if latest_ms is not None:
+            self._last_ms = latest_ms if self._last_ms is None else max(self._last_ms, latest_ms)
+
+    def correct(self, by_ms: int) -> None:
+        """Our own clock, which told the dates so far, is so far behind that of the events."""
+        self.up_ms += by_ms
+        self._verified_ms = max(0, self._verified_ms + by_ms)
 
     def verify(self, before_ms: int) -> None:
         """The archive shows nothing before this date that was not brought."""

@@ -16,13 +16,16 @@ from keepalive.livetail.doubt import PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, S
 from keepalive.livetail.record import Gap, Record
 from keepalive.livetail.rhythm import Rhythm
 from keepalive.livetail.seen import Seen
-from keepalive.livetail.session import Session
+from keepalive.livetail.session import Session, latest_of
 
 SHORTEST_STALL_SECONDS = 5.0
 """A shorter silence is never asked about once it is over."""
 
 OUT_OF_TURN_MS = 1000
 """How late behind others an event may still be told; what is found later than that is named as a gap."""
+
+PROMPT_MS = 1000
+"""How late an event usually comes: where it seems later than that, or early, our own clock is wrong."""
 
 MOST_SILENCES = 1000
 """Silences that are remembered until somebody asks about them."""
@@ -60,6 +63,7 @@ class Splice:
         live: The connections that are open, oldest first.
         counts: What happened so far.
         rhythm: How events usually follow each other.
+        lapsed: True while the target is not eligible: that a connection lives says nothing then.
         silences: Those that ended and were told as such, oldest first; whoever asks about them forgets them.
 
     Args:
@@ -72,6 +76,7 @@ class Splice:
         self.live: list[Session] = []
         self.counts = Counts()
         self.rhythm = Rhythm()
+        self.lapsed = False
         self.silences: list[Silence] = []
         self._archive = archive
         self._dates = dates
@@ -101,6 +106,7 @@ class Splice:
         """Take from another connection too. Beside an older one it waits until that is known to be whole."""
         session.trusted = not self.live
         self.live.append(session)
+        self._floor_ms = self._floor_ms or session.up_ms
         if self._doubt is not None:
             self._doubt.join(session.up_at, session.up_ms, self._patience)
             self._changed.set()
@@ -137,7 +143,10 @@ class Splice:
         """Tell what a connection brought, or hold it back."""
         if not events:
             return
-        now = asyncio.get_running_loop().time()
+        now, ours_ms = asyncio.get_running_loop().time(), self._dates.ours_ms()
+        latest_ms = latest_of(events, ours_ms)
+        if latest_ms is not None:
+            self._learn(ours_ms - latest_ms)
         silence = now - session.last_at
         if session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS):
             self._silence = 0.0 if session.suspect else silence
@@ -146,11 +155,7 @@ class Splice:
             self.rhythm.note(silence, len(events))
             if silence >= SHORTEST_STALL_SECONDS and self.live == [session]:
                 self._remember_silence(session.certain_ms, events[0].timestamp, now)
-        ours_ms = self._dates.ours_ms()
-        ahead_ms = session.note(events, now, ours_ms)
-        if ahead_ms is not None:
-            self._floor_ms = self._floor_ms or ours_ms - ahead_ms
-            self._dates.learn(ahead_ms)
+        session.note(now, latest_ms)
         if self._doubt is not None:
             self._hold(self._doubt, session, events)
         elif session.trusted:
@@ -221,9 +226,10 @@ class Splice:
         """Look at the archive until it has shown everything, or patience is over."""
         loop = asyncio.get_running_loop()
         while self._doubt is doubt:
-            left = doubt.until - loop.time()
+            now = loop.time()
+            left = doubt.until - now
             if left <= _SOON_SECONDS:
-                self._end(doubt, doubt.verdict(stored=bool(self._stored)))
+                self._end(doubt, doubt.verdict(now + _SOON_SECONDS, stored=bool(self._stored)))
             elif not doubt.joined:
                 self._changed.clear()
                 with suppress(TimeoutError):
@@ -287,7 +293,7 @@ class Splice:
             session.verify(self._dates.now_ms(PATIENCE_SECONDS))
             session.trusted = True
             session.retired = session is not self.live[-1]  # whatever it missed is settled or told
-            session.suspect = stalled
+            session.suspect = session.suspect or stalled  # it may have lapsed since
         latest_ms = gap_ms = 0
         for record in doubt.end(reason, self._dates.now_ms()):
             if isinstance(record, Event):
@@ -310,6 +316,17 @@ class Splice:
         if doubt.overflows:
             self._end(doubt, "too_many")
 
+    def _learn(self, ahead_ms: int) -> None:
+        """Learn the events' clock. Before the first event all dates were our own: put them right."""
+        if not self._dates.known:
+            for session in {*self.live, *([self._lost] if self._lost else [])}:
+                session.correct(-ahead_ms)
+            if self._doubt is not None:
+                self._doubt.correct(-ahead_ms)
+            if not 0 <= ahead_ms < PROMPT_MS:
+                self._floor_ms -= ahead_ms
+        self._dates.learn(ahead_ms)
+
     def _remember_silence(self, begin_ms: int, end_ms: int, at: float) -> None:
         if begin_ms < end_ms and len(self.silences) < MOST_SILENCES:
             self.silences.append(Silence(Span(begin_ms, end_ms), at))
@@ -329,7 +346,7 @@ class Splice:
 
     def _falls_silent(self, session: Session) -> bool:
         silence = asyncio.get_running_loop().time() - session.last_at
-        return session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS)
+        return self.lapsed or session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS)
 
     @property
     def _patience(self) -> float:

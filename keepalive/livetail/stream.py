@@ -179,6 +179,7 @@ class Stream:
                 lapsed,
                 not self._holds and (lapsed or self._eligibility is not Eligibility.PENDING),
             )
+            self._splice.lapsed = lapsed
             if lapsed and not before:
                 for session in self._live:
                     session.suspect = True

@@ -121,18 +121,26 @@ def test_without_a_stream_and_with_nothing_held_it_waits_for_ever() -> None:
 def test_a_denied_look_ends_it_and_a_passing_fault_does_not() -> None:
     doubt = doubted(event(BEGAN + 11_000))
     assert doubt.weigh(Look((), fault=Fault("http_503")), 105.0) is None
-    assert doubt.verdict(stored=True) == "http_503"
+    assert doubt.verdict(130.0, stored=True) == "http_503"
     assert doubt.weigh(Look((), fault=Fault("authentication"), denied=True), 106.0) == "authentication"
 
 
 def test_the_verdict_says_why() -> None:
     anchored, quiet = doubted(event(BEGAN + 11_000)), doubted()
-    assert (anchored.verdict(stored=True), anchored.verdict(stored=False)) == ("not_indexed", "not_stored")
-    assert (quiet.verdict(stored=True), quiet.verdict(stored=False)) == ("", "unconfirmed")
+    assert (anchored.verdict(130.0, stored=True), anchored.verdict(130.0, stored=False)) == (
+        "not_indexed",
+        "not_stored",
+    )
+    assert (quiet.verdict(130.0, stored=True), quiet.verdict(130.0, stored=False)) == ("", "unconfirmed")
     quiet.leave()
-    assert quiet.verdict(stored=True) == "disconnected"
+    assert quiet.verdict(130.0, stored=True) == "disconnected"
     quiet.weigh(None, 130.0)
-    assert quiet.verdict(stored=True) == "timeout"
+    assert quiet.verdict(130.0, stored=True) == "timeout"
+
+
+def test_a_silence_is_none_before_the_index_had_its_time_since_there_is_a_stream() -> None:
+    quiet = doubted()
+    assert quiet.verdict(100.0 + PATIENCE_SECONDS - 1, stored=True) == "not_indexed"
 
 
 def test_a_429_is_waited_for() -> None:

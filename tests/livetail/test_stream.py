@@ -118,6 +118,34 @@ REGRESSIONS = (
         ),
         [(74.94, False), (25.28, True), (46.05, False), (106.52, True), (118.03, True), (69.68, True)],
     ),
+    Play(  # a minute of holding back that ends before the index had its time since the last break
+        World(
+            rate=8.0,
+            lag=5.71,
+            latency=0.14,
+            repeats=0.0,
+            seed=759,
+            revoked=[(62.64, 97.11)],
+            lapsed=[(61.58, 81.86), (24.35, 45.33)],
+            silent_archive=[(30.89, 62.31)],
+        ),
+        [(70.43, False)],
+    ),
+    Play(  # a lapse while a doubt is open, which ends without having met it
+        World(
+            rate=1.0,
+            lag=6.91,
+            latency=0.38,
+            repeats=0.0,
+            stored=False,
+            seed=79873,
+            lapsed=[(31.54, 65.58), (60.28, 85.02)],
+        ),
+        [(75.93, False)],
+    ),
+    Play(  # a first connection that brings nothing, by a clock that is ahead
+        World(rate=0.2, lag=0.0, latency=1.9, repeats=0.0, ahead=45.0, seed=59528), [(8.7, True)]
+    ),
 )
 """Plays that once went wrong."""
 
@@ -127,8 +155,11 @@ REGRESSIONS = (
 @example(play=REGRESSIONS[0])
 @example(play=REGRESSIONS[1])
 @example(play=REGRESSIONS[2])
+@example(play=REGRESSIONS[3])
+@example(play=REGRESSIONS[4])
+@example(play=REGRESSIONS[5])
 def test_every_event_is_told_once_and_in_order_or_lies_in_a_gap(play: Play) -> None:
-    loop = looptime.new_event_loop(start=0.0, _enabled=True)
+    loop = looptime.new_event_loop(start=0.0, noop_cycles=4, _enabled=True)
     try:
         _, found = loop.run_until_complete(_played(play))
     finally:
