@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import signal
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -224,7 +223,8 @@ class Follow:
             Opener(tls) as connect,
         ):
             self._keeper = keeper
-            since_ms = None if aim.since is None else round((time.time() - aim.since) * 1000)
+            clock = self._face.clock
+            since_ms = None if aim.since is None else round(clock.wall_at(clock.now() - aim.since) * 1000)
             errands: dict[str, Coroutine[None, None, None]] = {}
             if self._face.status is not None:
                 errands["draw the status line"] = self._draw(self._face.status)
