@@ -5,7 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOR ?=
-WORKERS ?= 2
+# Half of what the tests do is to wait for processes: two workers for each of two cores.
+WORKERS ?= 4
 VERIFY ?= ../shared/verify
 PART ?= full
 
