@@ -82,7 +82,8 @@ async def keeping(  # noqa: PLR0913 - what is kept by which rules, and where it 
             )
             await stack.enter_async_context(beside({"secrets": reload.watch()}))
         except (DaemonUnreachableError, DaemonRefusedError) as error:
-            alone = isinstance(error, DaemonUnreachableError)
+            if alone := isinstance(error, DaemonUnreachableError):
+                lender.rest()
             cause = f"{error.found}, so the quota is not shared" if alone else error.found
             tell(LeaseUnavailable(at=clock.now(), cause=cause, hint=error.hint))
             keeper = await stack.enter_async_context(begin())

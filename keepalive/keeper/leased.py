@@ -171,6 +171,8 @@ class Leased:
             self._tell(
                 LeaseLost(at=self._clock.now(), lease=self._landlord.name, cause=lost.found, hint=lost.hint)
             )
+            if isinstance(lost, DaemonUnreachableError):
+                self._lender.rest()  # the first heartbeat is the one that must not be late
             async with self._begin() as own:
                 self._own = own
                 self._bell.ring()  # it may have begun with a refusal, before anybody could see it

@@ -52,6 +52,11 @@ class StayingLender(Lender):
             spent.charge(monotonic())
         return refused
 
+    def rest(self) -> None:
+        """Ask no daemon for a while: it was found not to answer, and to find that again costs time."""
+        self._daemon = None
+        self._again_at = monotonic() + AGAIN_SECONDS
+
     async def permit(self, group: str) -> None:
         """Wait until one call of a rate group may be sent."""
         while True:

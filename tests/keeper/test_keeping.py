@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -237,6 +238,25 @@ async def test_each_credential_has_a_lease_of_its_own(
                 assert keeper.state(other).holds
         assert set(book.leases) == {"test-1-ab.0", "test-1-ab.1"}
         assert book.released == ["test-1-ab.0", "test-1-ab.1"], "also where the daemon forgot the first"
+
+
+async def test_a_daemon_that_hangs_is_asked_once_before_this_process_beats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keepalive.keeper.tenancy.SECONDS", 0.05)
+    async with Emulator(WORLD) as emulator:
+        configuration = configured(tmp_path, emulator)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hung:
+            hung.bind(str(tmp_path / "k.sock"))
+            hung.listen()
+            hung.settimeout(0)
+            async with kept(configuration, tmp_path) as (keeper, told):
+                await until_it_holds(keeper)
+            with hung.accept()[0], pytest.raises(BlockingIOError):
+                hung.accept()
+    [alone] = told.named("lease.unavailable")
+    assert isinstance(alone, LeaseUnavailable)
+    assert "did not answer" in alone.cause
 
 
 async def test_what_was_granted_is_let_go_where_the_rest_is_refused(

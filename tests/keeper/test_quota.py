@@ -36,6 +36,19 @@ async def test_a_daemon_that_was_away_is_asked_again(tmp_path: Path, monkeypatch
         assert (alone.counted, alone.alone) == (1, 2)
 
 
+async def test_a_daemon_that_is_known_to_hang_is_not_asked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, script = lender(tmp_path), Script({("POST", PATH): GRANTED})
+    with answering(tmp_path / "k.sock", script):
+        alone.rest()
+        assert await alone.leave("default") is None
+        assert script.asked == []
+        monkeypatch.setattr(alone, "_again_at", 0.0)
+        assert await alone.leave("default") is None
+        assert len(script.asked) == 1
+
+
 async def test_all_engines_of_a_process_share_one_quota(tmp_path: Path) -> None:
     one, other = lender(tmp_path, 3), lender(tmp_path, 3)
     assert [await each.leave("default") for each in (one, other, one)] == [None] * 3
