@@ -8,7 +8,7 @@ import pytest
 
 NOOP_CYCLES = 5
 """Turns of a loop with nothing to do before virtual time moves on. Everything passes with none; looptime's 42
-were half of the work."""
+were a third of the work."""
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ def documents(draw: st.DrawFn) -> str:
     documents(),
     st.dictionaries(st.sampled_from(["KEEPALIVE_LOG__LEVEL", "KEEPALIVE_SCRIPTS", "X"]), st.text()),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_whatever_is_written_gets_an_answer_and_no_traceback(
     folder: Folder, document: str, environ: dict[str, str]
 ) -> None:

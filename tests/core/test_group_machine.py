@@ -381,7 +381,7 @@ class GroupMachine(RuleBasedStateMachine):
 
 TestGroup = GroupMachine.TestCase
 TestGroup.settings = settings(
-    max_examples=100,
+    max_examples=60,
     stateful_step_count=40,
     deadline=None,
     print_blob=True,
@@ -395,7 +395,7 @@ troubles = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None, print_blob=True)
+@settings(max_examples=60, deadline=None, print_blob=True)
 @given(
     count=st.integers(1, 63),
     before=st.floats(0, 60),

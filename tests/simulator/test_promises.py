@@ -55,7 +55,7 @@ def test_half_of_all_attempts_may_be_refused_and_two_fifths_hang(flaky: Flaky) -
 
 
 def test_a_hundred_rapid_kills_stay_within_the_quota() -> None:
-    kills = scenario("rapid-kills", seed=0)
+    kills = scenario("rapid-kills", seed=0, hours=0.15)
     result = Simulation(kills, RateGroup).play()
 
     assert len(kills.spells) >= 100

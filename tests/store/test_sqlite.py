@@ -228,7 +228,7 @@ def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
     return Bodies(kept(folder), killed)
 
 
-@settings(max_examples=300, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4),
     killed=st.booleans(),
