@@ -33,10 +33,11 @@ run: venv
 test: venv
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-## cover: the suite with branch coverage; fails under 90 % for the package or 100 % for the core
+# The commands as whole processes take half of the time, and what they alone would cover is little.
+## cover: branch coverage of the suite without tests/system; fails under 90 % for the package or 100 % for the core
 cover: venv
 	@$(BIN)/python -m coverage erase
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov=keepalive --cov-branch --cov-report=
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/system --cov=keepalive --cov-branch --cov-report=
 	@$(BIN)/python -m coverage report --fail-under=90
 	@$(BIN)/python -m coverage report --include='keepalive/core/*' --fail-under=100
 
