@@ -38,7 +38,7 @@ from keepalive.expiry import (
     Expiry,
 )
 from keepalive.reload import Reload
-from tests.support.configured import ACCOUNT_ID, Folder
+from tests.support.configured import ACCOUNT_ID, OTHER, TWO_TARGETS, Folder
 from tests.support.virtual import FakeClient, LoopClock, Recorder
 
 pytestmark = pytest.mark.looptime
@@ -46,19 +46,6 @@ pytestmark = pytest.mark.looptime
 EPOCH = datetime(2026, 1, 31, tzinfo=UTC)
 HOUR, DAY = 3600.0, 86_400.0
 
-PROD = f"""
-[credentials.prod]
-api_token = "token-of-prod"
-[[targets]]
-credential = "prod"
-account_id = "{ACCOUNT_ID}"
-scripts = ["api", "web"]
-"""
-OTHER = """
-[credentials.other]
-api_token = "token-of-other"
-rate_group = "other"
-"""
 OTHERS_TARGET = f"""
 [[targets]]
 credential = "other"
@@ -160,7 +147,7 @@ class Daemon:
 
 @asynccontextmanager
 async def running(
-    path: Path, text: str = PROD, answer: Callable[[], Answer] = endless
+    path: Path, text: str = TWO_TARGETS, answer: Callable[[], Answer] = endless
 ) -> AsyncIterator[Daemon]:
     daemon = Daemon(Folder(path), text, answer)
     task = asyncio.create_task(daemon.expiry.run())
@@ -179,7 +166,7 @@ async def test_a_short_run_asks_nothing(tmp_path: Path) -> None:
 
 
 async def test_each_token_is_asked_about_once_and_charged_to_its_own_rate_group(tmp_path: Path) -> None:
-    async with running(tmp_path, PROD + OTHER + OTHERS_TARGET) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER + OTHERS_TARGET) as daemon:
         await asyncio.sleep(FIRST_LOOK_SECONDS + 5)
 
         assert {(asked.credential, asked.account_id) for asked in daemon.asked} == {
@@ -210,7 +197,7 @@ async def test_nothing_is_asked_about_keys_which_no_call_verifies(tmp_path: Path
 
 
 async def test_a_token_that_no_target_needs_is_asked_about_once_a_lease_needs_it(tmp_path: Path) -> None:
-    async with running(tmp_path, PROD + OTHER) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER) as daemon:
         await asyncio.sleep(2 * DAY)
         assert daemon.times("other") == []
 
@@ -293,7 +280,7 @@ async def test_whoever_could_not_be_asked_is_asked_again_soon(tmp_path: Path, fa
 
 
 async def test_it_waits_while_the_rate_group_is_silent_and_holds_up_no_other(tmp_path: Path) -> None:
-    async with running(tmp_path, PROD + OTHER + OTHERS_TARGET) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER + OTHERS_TARGET) as daemon:
         await asyncio.sleep(FIRST_LOOK_SECONDS - 1)
         now = daemon.clock.now()
         daemon.scheduler.groups["default"].budget.silence(Throttled(Fault("throttled"), 600.0), now, now, 0.0)
@@ -319,7 +306,7 @@ async def test_a_quota_that_has_nothing_to_lend_is_asked_again_later(tmp_path: P
 async def test_a_replaced_secret_is_looked_at_soon(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await asyncio.sleep(HOUR)
-        daemon.text = PROD.replace("token-of-prod", "another-token-of-prod")
+        daemon.text = TWO_TARGETS.replace("token-of-prod", "another-token-of-prod")
         event = await daemon.reload.again()
         assert isinstance(event, ConfigReloaded)
         assert event.credentials == ("prod",)
@@ -368,7 +355,7 @@ async def test_a_credential_that_a_reload_brings_is_looked_at_and_one_that_left_
 async def test_a_daemon_without_any_token_sleeps_until_it_has_one(tmp_path: Path) -> None:
     async with running(tmp_path, KEYS) as daemon:
         await asyncio.sleep(HOUR)
-        daemon.text = KEYS + PROD
+        daemon.text = KEYS + TWO_TARGETS
         await daemon.reload.again()
         await asyncio.sleep(60)
 
@@ -378,11 +365,11 @@ async def test_a_daemon_without_any_token_sleeps_until_it_has_one(tmp_path: Path
 async def test_a_token_that_a_reload_takes_away_between_two_requests_is_asked_about_no_more(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, PROD + OTHER + OTHERS_TARGET) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER + OTHERS_TARGET) as daemon:
         daemon.answers_in = 10
         await asyncio.sleep(FIRST_LOOK_SECONDS + 15)
         assert daemon.asked[-1].credential == "other"
-        daemon.text, daemon.answer = PROD, lambda: pytest.fail("the second request was sent")
+        daemon.text, daemon.answer = TWO_TARGETS, lambda: pytest.fail("the second request was sent")
         await daemon.reload.again()
         await asyncio.sleep(60)
         daemon.answer = endless

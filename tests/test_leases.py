@@ -20,31 +20,15 @@ from keepalive.engine.scheduler import Scheduler
 from keepalive.errors import LeaseError, TargetError
 from keepalive.leases import LONGEST_TTL, MOST_TARGETS, Leases
 from keepalive.reload import Reload
-from tests.support.configured import ACCOUNT_ID, Folder
+from tests.support.configured import ACCOUNT_ID, OTHER, TWO_TARGETS, Folder
 from tests.support.virtual import FakeClient, LoopClock, MemoryStore, Recorder
 
 pytestmark = pytest.mark.looptime
 
-CONFIG = f"""
-[credentials.prod]
-api_token = "token-of-prod"
-[[targets]]
-credential = "prod"
-account_id = "{ACCOUNT_ID}"
-scripts = ["api", "web"]
-"""
-OTHER = """
-[credentials.other]
-api_token = "token-of-other"
-rate_group = "other"
-"""
-CROWDED = (
-    CONFIG
-    + """
+CROWDED = f"""{TWO_TARGETS}
 [rate_groups.default]
 requests = 60
 """
-)
 
 API = Target("prod", ACCOUNT_ID, "api")
 CRON = Target("prod", ACCOUNT_ID, "cron")
@@ -91,7 +75,9 @@ class Daemon:
 
 
 @asynccontextmanager
-async def running(path: Path, text: str = CONFIG, store: MemoryStore | None = None) -> AsyncIterator[Daemon]:
+async def running(
+    path: Path, text: str = TWO_TARGETS, store: MemoryStore | None = None
+) -> AsyncIterator[Daemon]:
     daemon = Daemon(Folder(path), text, store)
     tasks = [asyncio.create_task(daemon.scheduler.run()), asyncio.create_task(daemon.leases.run())]
     await asyncio.sleep(1)
@@ -152,7 +138,7 @@ async def test_only_what_the_configuration_does_not_name_is_a_guest(tmp_path: Pa
 async def test_a_lease_outlives_a_reload(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.leases.put("tail", ("cron",), None, 600)
-        daemon.text = CONFIG.replace('["api", "web"]', '["api"]') + OTHER
+        daemon.text = TWO_TARGETS.replace('["api", "web"]', '["api"]') + OTHER
         event = await daemon.reload.again()
 
         assert event.name == "config.reloaded"
@@ -183,7 +169,7 @@ async def test_asking_again_during_a_reload_waits_until_the_target_is_held(tmp_p
 
 
 async def test_a_lease_is_granted_where_no_thread_is_to_be_had(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG + OTHER, MemoryStore()) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER, MemoryStore()) as daemon:
         asyncio.get_running_loop().set_default_executor(NoThreads())
         assert await daemon.leases.put("tail", (f"{ACCOUNT_ID}/cron",), "other", 60)
         assert daemon.scheduler.group_of(Target("other", ACCOUNT_ID, "cron")) is not None
@@ -192,15 +178,15 @@ async def test_a_lease_is_granted_where_no_thread_is_to_be_had(tmp_path: Path) -
 
 
 async def test_a_lease_of_a_credential_that_is_gone_rests_until_it_is_back(tmp_path: Path) -> None:
-    async with running(tmp_path, CONFIG + OTHER) as daemon:
+    async with running(tmp_path, TWO_TARGETS + OTHER) as daemon:
         await daemon.leases.put("tail", (f"{ACCOUNT_ID}/cron",), "other", 600)
         leased = Target("other", ACCOUNT_ID, "cron")
         assert daemon.scheduler.group_of(leased) is daemon.scheduler.groups["other"]
 
-        daemon.text = CONFIG
+        daemon.text = TWO_TARGETS
         await daemon.reload.again()
         assert daemon.scheduler.group_of(leased) is None
-        daemon.text = CONFIG + OTHER
+        daemon.text = TWO_TARGETS + OTHER
         await daemon.reload.again()
         assert daemon.scheduler.group_of(leased) is not None
 
@@ -256,14 +242,14 @@ async def test_leases_go_on_in_the_next_process_with_their_renewals_and_their_en
 async def test_what_cannot_be_granted_is_told(
     tmp_path: Path, name: str, references: tuple[str, ...], ttl: float, said: str
 ) -> None:
-    daemon = Daemon(Folder(tmp_path), CONFIG)
+    daemon = Daemon(Folder(tmp_path), TWO_TARGETS)
     with pytest.raises(LeaseError, match=said):
         await daemon.leases.put(name, references, None, ttl)
     assert not list(daemon.leases)
 
 
 async def test_a_reference_that_names_no_target_is_told(tmp_path: Path) -> None:
-    daemon = Daemon(Folder(tmp_path), CONFIG)
+    daemon = Daemon(Folder(tmp_path), TWO_TARGETS)
     with pytest.raises(TargetError, match="no credential"):
         await daemon.leases.put("tail", ("api",), "staging", 60)
     assert not list(daemon.leases)
@@ -272,7 +258,7 @@ async def test_a_reference_that_names_no_target_is_told(tmp_path: Path) -> None:
 async def test_leases_that_come_and_go_cannot_lapse_what_the_configuration_names(tmp_path: Path) -> None:
     scripts = ", ".join(f'"s{index}"' for index in range(40))
     refused: list[LeaseError] = []
-    async with running(tmp_path, CONFIG.replace('"api", "web"', scripts)) as daemon:
+    async with running(tmp_path, TWO_TARGETS.replace('"api", "web"', scripts)) as daemon:
         for turn in range(80):
             try:
                 await daemon.leases.put("tail", tuple(f"x{turn}-{each}" for each in range(20)), None, 600)

@@ -22,17 +22,8 @@ from keepalive.engine.scheduler import Scheduler
 from keepalive.leases import Leases
 from keepalive.reload import Reload
 from keepalive.sinks.history import History
-from tests.support.configured import ACCOUNT_ID, Folder
+from tests.support.configured import TWO_TARGETS, Folder
 from tests.support.virtual import FakeClient, Recorder
-
-CONFIG = f"""
-[credentials.prod]
-api_token = "token-of-prod"
-[[targets]]
-credential = "prod"
-account_id = "{ACCOUNT_ID}"
-scripts = ["api", "web"]
-"""
 
 Json = dict[str, Any]
 
@@ -208,7 +199,7 @@ async def running(task: Any, name: str = "errand") -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def staged(path: Path, text: str = CONFIG, *, beating: bool = True) -> AsyncIterator[Stage]:
+async def staged(path: Path, text: str = TWO_TARGETS, *, beating: bool = True) -> AsyncIterator[Stage]:
     """A daemon that answers, and beats unless that is left out."""
     stage = Stage(Folder(path), text)
     async with AsyncExitStack() as stack:

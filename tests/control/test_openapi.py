@@ -19,8 +19,8 @@ from keepalive.control.question import FILTER_PARAMETERS, LARGEST_BODY
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.outcome import Denied, Fault, Outcome, Throttled
 from keepalive.core.target import Scope, Target
-from tests.control.stage import CONFIG, Answer, Json, Stage, staged, until
-from tests.support.configured import ACCOUNT_ID
+from tests.control.stage import Answer, Json, Stage, staged, until
+from tests.support.configured import ACCOUNT_ID, TWO_TARGETS
 from tests.support.virtual import accept
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -67,7 +67,7 @@ async def fickle(target: Target, timeout: float) -> Outcome:
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, CONFIG + OTHERS) as stage:
+    async with staged(tmp_path, TWO_TARGETS + OTHERS) as stage:
         stage.fake.answer = fickle
         await until(lambda: stage.scheduler.tally.counts[Eligibility.ELIGIBLE] == 3)
         yield stage

@@ -12,8 +12,8 @@ import pytest
 
 from keepalive.control import server
 from keepalive.core.events import ControlFailed
-from tests.control.stage import CONFIG, Stage, read_all, running, staged, until
-from tests.support.configured import Folder
+from tests.control.stage import Stage, read_all, running, staged, until
+from tests.support.configured import TWO_TARGETS, Folder
 
 
 def failures(stage: Stage) -> list[tuple[str, str]]:
@@ -90,7 +90,7 @@ async def test_another_host_is_refused_on_both(tmp_path: Path) -> None:
 
 
 async def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
-    stage = Stage(Folder(tmp_path), CONFIG)
+    stage = Stage(Folder(tmp_path), TWO_TARGETS)
     control = stage.opens(socket="", listen="")
     async with running(control.run()):
         await asyncio.sleep(0.01)
@@ -223,7 +223,7 @@ async def test_a_process_without_descriptors_goes_on_and_opens_its_places_later(
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(server, "RETRY_SECONDS", 0.02)
-    stage = Stage(Folder(tmp_path), CONFIG)
+    stage = Stage(Folder(tmp_path), TWO_TARGETS)
     with monkeypatch.context() as patched:
         patched.setattr(socket, call, none_left)
         async with running(stage.control.run()):
@@ -247,7 +247,7 @@ async def test_an_address_of_a_kind_that_the_machine_does_not_have_is_told(
                 raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
             super().__init__(family, kind, proto, fileno)
 
-    stage = Stage(Folder(tmp_path), CONFIG)
+    stage = Stage(Folder(tmp_path), TWO_TARGETS)
     with monkeypatch.context() as patched:
         patched.setattr(socket, "socket", WithoutIPv6)
         async with running(stage.opens(socket="", listen="[::1]:0").run()):

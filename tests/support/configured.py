@@ -23,6 +23,21 @@ account_id = "{ACCOUNT_ID}"
 scripts = ["api", "web"]
 """
 
+TWO_TARGETS = f"""{PROD}
+[[targets]]
+credential = "prod"
+account_id = "{ACCOUNT_ID}"
+scripts = ["api", "web"]
+"""
+"""What a daemon holds to begin with; its credential is named, so that another one can stand beside it."""
+
+OTHER = """
+[credentials.other]
+api_token = "token-of-other"
+rate_group = "other"
+"""
+"""A credential of another user."""
+
 
 class Folder:
     """A working directory with files, and the ways to read a configuration there."""
