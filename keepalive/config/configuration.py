@@ -116,7 +116,7 @@ def load(
     _check_rate_groups(settings, report)
     targets = read_targets(settings.targets, names, cwd, report)
     if sources.complete:
-        _check_something_to_do(settings, names, report)
+        _check_something_to_do(settings, names, report, found=sources.file is not None)
     if settings.targets and not targets and not report.faults:
         hint = "give at least one of its files a row: account_id,script"
         report.fault(("targets",), "nothing to keep alive: the files of the targets hold none", hint)
@@ -194,10 +194,16 @@ def _check_rate_groups(settings: Settings, report: Report) -> None:
             )
 
 
-def _check_something_to_do(settings: Settings, names: set[str], report: Report) -> None:
+def _check_something_to_do(settings: Settings, names: set[str], report: Report, *, found: bool) -> None:
     if not settings.targets and not report.spoilt("targets"):
         # A socket by default is no intent: only who asks for one expects leases to bring the targets.
         if settings.control.socket and not report.source(("control", "socket")).startswith("default"):
+            return
+        if not found and not names and not report.spoilt("credentials"):
+            hint = "`keepalive init` writes a file, or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID"
+            report.fault(
+                (), "nothing to keep alive: there is no configuration, no file and no variables", hint
+            )
             return
         hint = "add [[targets]] to a file (`keepalive init` writes one), or set CLOUDFLARE_ACCOUNT_ID"
         report.fault(("targets",), "nothing to keep alive: no targets, and no [control] socket", hint)

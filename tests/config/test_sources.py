@@ -290,11 +290,14 @@ class TestWithoutAFile:
         assert len(folder.read(PROD + TARGETS, CLOUDFLARE).plan["default"].targets) == 2
 
     def test_nothing_at_all_says_where_to_begin(self, folder: Folder) -> None:
-        faults = folder.faults()
-        assert [fault.split(";")[0] for fault in faults] == [
-            "the environment: credentials: no credential to speak with",
-            "the environment: targets: nothing to keep alive: no targets, and no [control] socket",
-        ]
+        assert folder.fault() == (
+            "the environment: nothing to keep alive: there is no configuration, no file and no variables; "
+            "`keepalive init` writes a file, or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID"
+        )
+
+    def test_an_account_without_a_token_is_told_what_is_missing(self, folder: Folder) -> None:
+        fault = folder.fault(environ={"CLOUDFLARE_ACCOUNT_ID": ACCOUNT_ID})
+        assert fault.startswith("the environment: credentials: no credential to speak with; ")
 
 
 class TestSurroundings:
