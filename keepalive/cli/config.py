@@ -11,6 +11,9 @@ import typer
 from keepalive.cli.options import Options, warn
 from keepalive.config import Configuration, Setting
 
+NARROWEST = 24
+"""Characters for a value, gaps included; with less there is no table, because nothing may be cut."""
+
 config = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
@@ -58,10 +61,20 @@ def _print_table(configuration: Configuration, *, color: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("key", "value", "source", box=None, pad_edge=False, header_style="bold")
-    for setting in configuration.explain():
-        table.add_row(setting.key, _text(setting), setting.source)
-    Console(no_color=not color, markup=False, highlight=False).print(table)
+    console = Console(no_color=not color, markup=False, highlight=False)
+    settings = tuple(configuration.explain())
+    around = max(len(each.key) for each in settings) + max(len(each.source) for each in settings)
+    if around + NARROWEST > console.width:
+        for each in settings:
+            typer.echo(f"{each.key} = {_text(each)}\n    {each.source}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("source", no_wrap=True)
+    for each in settings:
+        table.add_row(each.key, _text(each), each.source)
+    console.print(table)
 
 
 def _text(setting: Setting) -> str:

@@ -67,8 +67,26 @@ def test_warnings_go_to_stderr(keepalive: Keepalive, configured: Folder) -> None
 
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_a_terminal_gets_a_table(configured: Folder, no_color: str) -> None:
+    text = on_a_terminal(configured, columns=200, NO_COLOR=no_color)
+    assert "heartbeat.window" in text
+    assert "\t" not in text
+    assert "\x1b[3" not in text
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, 120, 200])
+def test_no_terminal_is_too_narrow_to_show_all(configured: Folder, columns: int) -> None:
+    text = "".join(on_a_terminal(configured, columns=columns).split())
+    for setting in configured.read(TEXT).explain():
+        assert setting.key in text
+    assert "…" not in text
+    for source in ("keepalive.toml:14", "keepalive.toml:9", "default,from$HOME"):
+        assert source in text
+
+
+def on_a_terminal(configured: Folder, columns: int, **variables: str) -> str:
+    """What `config show` prints where lines have so many columns."""
     parent, child = pty.openpty()
-    environ = os.environ | {"NO_COLOR": no_color, "TERM": "xterm-256color", "COLUMNS": "200"}
+    environ = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)} | variables
     with subprocess.Popen(
         [sys.executable, "-m", "keepalive", "config", "show"], stdout=child, env=environ, cwd=configured.path
     ) as process:
@@ -78,10 +96,7 @@ def test_a_terminal_gets_a_table(configured: Folder, no_color: str) -> None:
             output += chunk
         assert process.wait() == 0
     os.close(parent)
-    text = output.decode()
-    assert "heartbeat.window" in text
-    assert "\t" not in text
-    assert "\x1b[3" not in text
+    return output.decode()
 
 
 def _read(descriptor: int) -> bytes:
