@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Annotated, Any, TextIO, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.main import get_command
 
 from keepalive._version import __version__
@@ -74,7 +74,27 @@ def _command(name: str) -> Any:
     else:
         group = typer.Typer(context_settings=_CONTEXT, add_completion=False, rich_markup_mode=None)
         group.command(name, cls=getattr(module, "SHAPE", None))(with_options(entry))
-    return get_command(group)
+    return _plainly_spoken(get_command(group))
+
+
+class _Argument(TyperArgument):
+    """Is called in `--help` what we call it: typer puts braces, dots and a type of Python's around that."""
+
+    def get_usage_pieces(self, _ctx: Any) -> list[str]:
+        return [str(self.metavar)]
+
+    def get_help_record(self, _ctx: Any) -> tuple[str, str] | None:
+        return (str(self.metavar), self.help) if self.help else None
+
+
+def _plainly_spoken(command: Any) -> Any:
+    """The same command, with the arguments of it and of those below it named as we name them."""
+    for argument in command.params:
+        if isinstance(argument, TyperArgument) and argument.metavar:
+            argument.__class__ = _Argument
+    for below in getattr(command, "commands", {}).values():
+        _plainly_spoken(below)
+    return command
 
 
 app = typer.Typer(

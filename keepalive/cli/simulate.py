@@ -52,7 +52,10 @@ def simulate(  # noqa: PLR0913 - one parameter for each option of the command
     *,
     what: Annotated[
         str,
-        typer.Argument(metavar="[PRESET|TRACE.toml]", help="What happens: a preset, or a file of faults."),
+        typer.Argument(
+            metavar="[PRESET|TRACE.toml]",
+            help="What happens: a preset, flaky by default, or a file of faults.",
+        ),
     ] = "flaky",
     targets: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Targets of each rate group.")

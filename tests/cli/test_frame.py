@@ -65,6 +65,23 @@ def test_every_command_has_an_example_and_the_common_options(keepalive: Keepaliv
         assert option in ran.out
 
 
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        (["tail"], "tail [OPTIONS] [ACCOUNT/]SCRIPT...\n"),
+        (["exec"], "exec [OPTIONS] [ACCOUNT/]SCRIPT... -- CMD...\n"),
+        (["lease", "release"], "lease release [OPTIONS] NAME...\n"),
+        (["simulate"], "simulate [OPTIONS] [PRESET|TRACE.toml]\n"),
+    ],
+)
+def test_help_names_arguments_as_the_documents_do(
+    keepalive: Keepalive, command: list[str], usage: str
+) -> None:
+    ran = keepalive(*command, "--help")
+    assert ran.out.startswith(f"Usage: keepalive {usage}")
+    assert "<" not in ran.out.partition("Options:")[0].replace("< <=", "")
+
+
 def test_help_lists_every_command_in_full(keepalive: Keepalive) -> None:
     ran = keepalive("--help")
     assert ran.code == 0
