@@ -129,10 +129,9 @@ class Leased:
         if self._own is None:
             return seen
         own = self._own.state(target)
+        # What the daemon renewed last holds on until the first heartbeat of this process is accepted.
         still = own is Eligibility.PENDING and (seen.holds or seen is Eligibility.LAPSED)
-        return (
-            seen if still else own
-        )  # what the daemon renewed last holds on while the first heartbeat is out
+        return seen if still else own
 
     def fault(self, target: Target) -> Fault | None:
         """Say why a target is not renewed."""

@@ -35,7 +35,7 @@ class Tenancy:
         """
         self.name = name
         self._daemon = daemon
-        self._turn = Lock()
+        self._turn, self._asked = Lock(), 0
         credentials = dict.fromkeys(target.credential for target in targets)
         self._parts = [
             (
@@ -76,8 +76,13 @@ class Tenancy:
     async def _each(
         self, ask: Callable[[str, tuple[str, ...], str], tuple[TargetSaid, ...]]
     ) -> Sequence[TargetSaid]:
+        self._asked += 1
+        number = self._asked
+
         def ask_all() -> list[TargetSaid]:
             with self._turn:  # whoever is cancelled leaves his question behind in its thread
+                if number != self._asked:  # and there it had not begun
+                    return []
                 return [one for part in self._parts for one in ask(*part)]
 
         return await asyncio.to_thread(ask_all)

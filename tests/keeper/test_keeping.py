@@ -14,6 +14,7 @@ import pytest
 
 from keepalive.config import Configuration
 from keepalive.config.access import Access
+from keepalive.control.client import Daemon
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import LeaseUnavailable
 from keepalive.core.outcome import Accepted
@@ -24,6 +25,7 @@ from keepalive.keeper import quota
 from keepalive.keeper.keeping import keeping
 from keepalive.keeper.own import NO_ROOM, Own
 from keepalive.keeper.ports import Keeper
+from keepalive.keeper.tenancy import Tenancy
 from tests.support.answering import Answer, Asked, Script, answering, overview
 from tests.support.configured import ACCOUNT_ID, Folder
 from tests.support.virtual import Recorder
@@ -257,6 +259,24 @@ async def test_a_daemon_that_hangs_is_asked_once_before_this_process_beats(
     [alone] = told.named("lease.unavailable")
     assert isinstance(alone, LeaseUnavailable)
     assert "did not answer" in alone.cause
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_not_asked_after_the_release(
+    tmp_path: Path,
+) -> None:
+    book = Book("environment")
+    with answering(tmp_path / "k.sock", book):
+        tenancy = Tenancy(Daemon(Access((tmp_path / "k.sock",))), "test-1", [API])
+        book.grant("test-1", API)
+        with tenancy._turn:
+            asking = asyncio.create_task(tenancy.renew())
+            await asyncio.sleep(0.01)
+            asking.cancel()
+            releasing = asyncio.create_task(tenancy.release())
+            await asyncio.sleep(0.01)
+        await releasing
+        assert len(await tenancy.renew()) == 1
+    assert [asked.method for asked in book.asked] == ["DELETE", "PUT"]
 
 
 async def test_what_was_granted_is_let_go_where_the_rest_is_refused(
