@@ -13,6 +13,18 @@ from benchmarks.daemon import surroundings
 ACCOUNT_ID = "0123456789abcdef0123456789abcdef"
 OTHER_ACCOUNT_ID = "fedcba9876543210fedcba9876543210"
 
+DAEMON = """
+[control]
+socket = "k.sock"
+[cloudflare]
+base_url = "BASE_URL"
+[state]
+path = ""
+[credentials.prod]
+api_token = "emulated-token"
+"""
+"""A daemon that is asked by its socket and remembers nothing; BASE_URL is to be replaced."""
+
 
 class Ran(NamedTuple):
     """How a command ended, and what it said."""

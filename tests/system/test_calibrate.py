@@ -14,20 +14,12 @@ import pytest
 
 from benchmarks.daemon import started, surroundings, until
 from keepalive.emulator import Emulator, World
-from tests.system.commands import ACCOUNT_ID, keepalive, write_config
+from tests.system.commands import ACCOUNT_ID, DAEMON, keepalive, write_config
 
 WINDOW = 4.0
 BUSY = replace(World.simple(window=WINDOW), events_per_second=5.0, indexing_lag=0.5)
 
-CONFIG = f"""
-[control]
-socket = "k.sock"
-[cloudflare]
-base_url = "BASE_URL"
-[state]
-path = ""
-[credentials.prod]
-api_token = "emulated-token"
+CONFIG = f"""{DAEMON}
 [[targets]]
 account_id = "{ACCOUNT_ID}"
 scripts = ["web"]

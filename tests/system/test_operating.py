@@ -23,17 +23,9 @@ from keepalive.config.access import Access
 from keepalive.control.answers import GroupSaid, Overview, overview, rate_groups
 from keepalive.control.client import Daemon as Asked
 from keepalive.emulator import Emulator, World
-from tests.system.commands import ACCOUNT_ID, Ran, keepalive, python, write_config
+from tests.system.commands import ACCOUNT_ID, DAEMON, Ran, keepalive, python, write_config
 
-CONFIG = f"""
-[control]
-socket = "k.sock"
-[cloudflare]
-base_url = "BASE_URL"
-[state]
-path = ""
-[credentials.prod]
-api_token = "emulated-token"
+CONFIG = f"""{DAEMON}
 [[targets]]
 account_id = "{ACCOUNT_ID}"
 scripts = ["api", "web"]
