@@ -15,6 +15,10 @@ LEAST_ROUNDS = 3
 PROMPT_SECONDS = 1.0
 """How long the promptest event is assumed to be on its way where no heartbeat ever brought a stream back."""
 
+SPREAD_SECONDS = 10.0
+"""By up to so much a round starts later than it might, by chance. Rounds that follow each other like a clock
+fall into step with another client's heartbeats, and agree on a window that is too long."""
+
 LONGEST_AIM = 60.0
 """Seconds that a heartbeat is put off at most, so that an event comes when it tells most."""
 
@@ -121,7 +125,10 @@ class Estimator:
             now: The moment.
             draw: From 0 to 1.
         """
-        return self._aim(now, self._lapse.interval if self._rounds else Interval(), draw)
+        if not self._rounds:
+            return self._aim(now, Interval(), draw)
+        spread = draw * max(SPREAD_SECONDS, min(LONGEST_AIM, self.traffic.gap or 0.0))
+        return spread + self._aim(now + spread, self._lapse.interval, 0.0)
 
     def restore_in(self, now: float, draw: float) -> float:
         """Seconds until the heartbeat that ends a silence; the arguments are those of `start_in`."""

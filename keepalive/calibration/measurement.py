@@ -9,7 +9,7 @@ from math import inf
 from random import Random
 
 from keepalive.calibration.calls import Calls
-from keepalive.calibration.estimate import Estimator
+from keepalive.calibration.estimate import LEAST_ROUNDS, Estimator
 from keepalive.calibration.ports import Api, Connect, Permit, Undisturbed
 from keepalive.calibration.result import Ending, OverError, Result
 from keepalive.calibration.round import Round
@@ -325,12 +325,14 @@ class Measurement:
         if self.phase is Phase.OPENING:
             detail = "no live tail was open when the time was up"
             return self.result(Ending.FAILED, detail, "look at the network, or raise --for")
-        if estimate.rounds and estimate.error <= self.estimator.error:
+        contradicting = estimate.rounds > LEAST_ROUNDS and not estimate.consistent
+        if contradicting or (estimate.rounds and estimate.error <= self.estimator.error):
             detail = f"only {estimate.agreeing} of {estimate.rounds} rounds agree"
             return self.result(
                 Ending.INCONSISTENT,
                 detail,
-                "events get lost, or the window differs from time to time; try again",
+                "events get lost, the window differs from time to time, or somebody else sends heartbeats for"
+                " this user now and then; try again",
             )
         went_on = (heard.last_at or 0.0) - self._round.beat.sent_at if self._round else 0.0
         if self.phase is Phase.WATCHING and went_on >= LONG_SECONDS:

@@ -121,9 +121,10 @@ def test_without_a_stream_that_comes_back_the_delay_is_assumed() -> None:
 def test_a_heartbeat_is_timed_so_that_an_event_falls_in_the_middle() -> None:
     one = estimator(played(45.0, gap=20.0))
     one.traffic.note(1000.0 + 20 * number for number in range(6))
-    delay = one.start_in(1105.0, 0.5)
-    assert 0 <= delay <= 20
-    assert (1105.0 + delay + 45.0) % 20 == pytest.approx(0.0, abs=0.1)
+    for draw in (0.0, 0.5, 0.99):
+        delay = one.start_in(1105.0, draw)
+        assert 20 * draw <= delay <= 20 * draw + 20
+        assert (1105.0 + delay + 45.0) % 20 == pytest.approx(0.0, abs=0.1)
 
 
 def test_where_events_cannot_be_foretold_chance_decides() -> None:

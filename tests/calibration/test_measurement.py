@@ -246,6 +246,26 @@ async def test_somebody_elses_heartbeats_are_suspected_where_events_never_stop()
     assert "dashboard" in result.hint
 
 
+@pytest.mark.parametrize("every", [65.0, 90.0])
+async def test_heartbeats_of_somebody_else_like_a_clock_make_no_window_longer(every: float) -> None:
+    async with bench(worker(45.0)) as stage:
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(every)
+                assert isinstance(await stage.client.heartbeat(TARGET, timeout=5), Accepted)
+
+        beating = asyncio.create_task(beat())
+        result = await stage.measure(15 * MINUTE)
+        beating.cancel()
+        await asyncio.wait([beating])
+    if result.ending is Ending.MEASURED:
+        assert_found(result, 45.0)
+    else:
+        assert result.ending is Ending.INCONSISTENT
+        assert "somebody else" in result.hint
+
+
 async def test_a_rival_that_appears_ends_it() -> None:
     async with bench(worker(20.0)) as stage:
         looks = iter(["", "", "a daemon has begun"])
