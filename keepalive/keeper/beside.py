@@ -17,12 +17,12 @@ async def beside(errands: Mapping[str, Coroutine[None, None, None]]) -> AsyncIte
     Args:
         errands: By the names of their tasks. One that breaks cancels the block, and is raised in a group.
     """
-    failed: Exception | None = None
+    failed: Exception | GeneratorExit | None = None
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(errand, name=name) for name, errand in errands.items()]
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - it is raised again, outside the group
+        except (Exception, GeneratorExit) as error:  # noqa: BLE001 - it is raised again, outside the group
             failed = error
         finally:
             for task in running:

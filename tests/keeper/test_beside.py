@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import pytest
 
@@ -41,6 +43,19 @@ async def test_what_the_block_raises_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match="mine") as raised:
         await block()
     assert raised.value is own
+    assert errand.cancelled
+
+
+async def test_a_generator_that_is_closed_in_the_middle_of_the_block_ends_quietly() -> None:
+    errand = Errand()
+
+    async def numbers() -> AsyncGenerator[int, None]:
+        async with beside({"errand": errand.run()}):
+            await asyncio.sleep(1)
+            yield 1
+
+    async with aclosing(numbers()) as generator:
+        assert await anext(generator) == 1
     assert errand.cancelled
 
 
