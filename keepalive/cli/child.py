@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from shutil import which
 from threading import Thread
 
 from keepalive.errors import CommandNotFoundError, CommandNotRunnableError
@@ -128,10 +129,14 @@ class Child:
             CommandNotRunnableError: It is there, and cannot be run.
         """
         name = command[0]
+        if not name:  # as a shell takes it; Python calls it a wrong argument
+            raise CommandNotFoundError(name)
         try:
             pid = os.posix_spawnp(name, command, os.environ, setsigmask=held.before, setsigdef=_RESTORED)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                if which(name):
+                    raise CommandNotRunnableError(name, "its interpreter does not exist") from None
                 raise CommandNotFoundError(name) from None
             raise CommandNotRunnableError(name, error.strerror or str(error)) from None
         return cls(pid)

@@ -64,6 +64,7 @@ async def run(folder: Path, emulator: Emulator, *arguments: str) -> Ran:
         (("sh", "-c", "kill -KILL $$"), 137),
         (("/",), 126),
         (("no-such-command-anywhere",), 127),
+        (("",), 127),
         (("./nowhere/command",), 127),
     ],
 )
@@ -74,6 +75,16 @@ async def test_it_ends_as_the_command_does(tmp_path: Path, command: tuple[str, .
     if code in (126, 127):
         [said] = [line for line in ran.err.splitlines() if line.startswith("keepalive: ")]
         assert command[0] in said
+
+
+async def test_a_script_whose_interpreter_does_not_exist_is_there_and_cannot_be_run(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o755)
+    async with Emulator(WORLD) as emulator:
+        ran = await run(tmp_path, emulator, "api", "--", str(script))
+    assert ran.code == 126
+    assert f"keepalive: {str(script)!r} cannot be run (its interpreter does not exist)" in ran.err
 
 
 async def test_the_targets_are_eligible_before_the_command_starts(tmp_path: Path) -> None:
