@@ -55,7 +55,8 @@ async def tail(  # noqa: PLR0913 - those of `hold`, and which events
         TargetError: It is not clear which target is meant.
         UsageError: A filter cannot be understood, or `since` is no length of time.
     """
-    wanted = wanted_of(filters, any_of=any_of)
+    # One filter alone is a sequence too, of letters: nobody means that.
+    wanted = wanted_of([filters] if isinstance(filters, str) else filters, any_of=any_of)
     if since is not None and not 0 <= since <= LONGEST:
         raise UsageError(f"since is {since:g} s; give 0 to {LONGEST:g}, or leave it out")
     aim = await asyncio.to_thread(take_aim, account_id, script_id, api_token, base_url, config, credential)

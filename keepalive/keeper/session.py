@@ -14,6 +14,7 @@ from typing import NamedTuple
 from keepalive.config.access import Access, find_access
 from keepalive.config.configuration import Configuration, load
 from keepalive.config.reference import resolve
+from keepalive.config.targets import script_problem
 from keepalive.core.eligibility import Eligibility
 from keepalive.core.events import Event, Level, Sink
 from keepalive.core.target import Target
@@ -192,6 +193,8 @@ def take_aim(  # noqa: PLR0913, PLR0917 - those of `hold`
     for name, value in (("account_id", account_id), ("script_id", script_id)):
         if not value and value is not None:  # such as from a variable that is not set
             raise TargetError(f"{name} is empty", "leave it out, or give None")
+    if script_id is not None and (problem := script_problem(script_id)):
+        raise TargetError(*problem)
     file = None if config is None else Path(config)
     environ = _environment(os.environ, account_id, api_token)
     overrides = {} if base_url is None else {"cloudflare.base_url": base_url}

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from math import inf, nan
@@ -135,7 +135,7 @@ async def test_what_the_block_raises_is_raised(cloudflare: Emulator) -> None:
     [
         ({"script_id": "api"}, keepalive.ConfigError, "set CLOUDFLARE_ACCOUNT_ID"),
         ({"account_id": "short"}, keepalive.ConfigError, "32 characters"),
-        ({"account_id": ACCOUNT_ID, "script_id": "a/b"}, keepalive.TargetError, "account id"),
+        ({"account_id": ACCOUNT_ID, "script_id": "a/b"}, keepalive.TargetError, "has a slash"),
         ({"account_id": ACCOUNT_ID, "credential": "prod"}, keepalive.TargetError, "no credential"),
         ({"account_id": ACCOUNT_ID, "api_token": ""}, keepalive.ConfigError, "CLOUDFLARE_API_TOKEN"),
         ({"account_id": ACCOUNT_ID, "base_url": "http://example.com"}, keepalive.ConfigError, "base_url"),
@@ -175,8 +175,9 @@ async def test_a_tail_gives_each_event_once_and_ends_with_its_loop(cloudflare: E
             await asyncio.sleep(0.01)
 
 
-async def test_a_tail_takes_filters(cloudflare: Emulator) -> None:
-    errors = tail(account_id=ACCOUNT_ID, script_id="api", filters=["level = error"])
+@pytest.mark.parametrize("filters", [["level = error"], "level = error"])
+async def test_a_tail_takes_filters(cloudflare: Emulator, filters: Sequence[str]) -> None:
+    errors = tail(account_id=ACCOUNT_ID, script_id="api", filters=filters)
     async with asyncio.timeout(10), aclosing(errors):
         event = await anext(errors)
     assert isinstance(event, keepalive.Event)
@@ -184,7 +185,7 @@ async def test_a_tail_takes_filters(cloudflare: Emulator) -> None:
 
 
 async def test_a_tail_that_cannot_begin_says_why(cloudflare: Emulator) -> None:
-    with pytest.raises(keepalive.TargetError):
+    with pytest.raises(keepalive.TargetError, match="has a slash; write the Worker's bare name"):
         await anext(tail(account_id=ACCOUNT_ID, script_id="a/b"))
 
 
