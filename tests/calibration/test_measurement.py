@@ -111,6 +111,7 @@ def assert_found(result: Result, window: float, off: float = 1.0) -> None:
     assert result.ending is Ending.MEASURED
     assert result.estimate.window == pytest.approx(window, abs=off)
     assert result.estimate.error <= off
+    assert result.estimate.at_least - 0.001 <= window <= result.estimate.at_most + 0.001
 
 
 @pytest.mark.parametrize("window", [5.0, 12.34, 30.0, 45.0, 61.7, 90.0, 120.0])
