@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.daemon import until
 from benchmarks.fleet import ACCOUNT_ID, Fleet
 from tests.faults.conftest import Figure
-from tests.faults.house import FLEET, house
+from tests.faults.house import FLEET, House, house
 
 LONG = Fleet(targets=3, users=1, interval=2.0)
 """A window of 45 s in real time: secrets are looked at every three seconds, in real time too."""
@@ -59,21 +59,25 @@ async def test_a_list_of_targets_that_vanishes_lets_nobody_go(tmp_path: Path, fi
     assert "targets.csv" in str(rejected["faults"])
 
 
+def by_file(home: House) -> tuple[Path, str]:
+    """Let the configuration name a file for the token of its only user; give the file, and what it says."""
+    [name] = home.fleet.names
+    secret, token = home.folder / "prod.token", f"token-of-{name}\n"
+    secret.touch(0o600)
+    secret.write_text(token)
+    home.edit(lambda text: text.replace(f'api_token = "token-of-{name}"', 'api_token_file = "prod.token"'))
+    return secret, token
+
+
 async def test_a_secret_that_is_rotated_to_a_bad_one_and_back_lapses_nobody(
     tmp_path: Path, figure: Figure
 ) -> None:
     async with house(tmp_path, LONG) as home:
-        [name] = LONG.names
-        secret = tmp_path / "prod.token"
-        secret.touch(0o600)
-        secret.write_text(f"token-of-{name}\n")
-        home.edit(
-            lambda text: text.replace(f'api_token = "token-of-{name}"', 'api_token_file = "prod.token"')
-        )
+        secret, token = by_file(home)
         async with home.daemon() as daemon:
             secret.write_text("a-token-of-nobody\n")
             await until(lambda: bool(daemon.lines("credential.denied")))
-            secret.write_text(f"token-of-{name}\n")
+            secret.write_text(token)
             before = len(daemon.lines("config.reloaded"))
             figure("everybody renewed {} s after it was back, 0 lapses", await home.renewed())
             assert home.lapses == 0
@@ -84,13 +88,7 @@ async def test_a_secret_that_is_rotated_to_a_bad_one_and_back_lapses_nobody(
 
 async def test_a_secret_file_that_vanishes_is_gone_on_with(tmp_path: Path, figure: Figure) -> None:
     async with house(tmp_path, LONG) as home:
-        [name] = LONG.names
-        secret = tmp_path / "prod.token"
-        secret.touch(0o600)
-        secret.write_text(f"token-of-{name}\n")
-        home.edit(
-            lambda text: text.replace(f'api_token = "token-of-{name}"', 'api_token_file = "prod.token"')
-        )
+        secret, _ = by_file(home)
         async with home.daemon() as daemon:
             secret.unlink()
             daemon.send(signal.SIGHUP)
