@@ -262,7 +262,7 @@ class Api:
 
 
 def _no_lease() -> RequestError:
-    return RequestError(404, "there is no such lease", "PUT it anew; one that nobody renews in time ends")
+    return RequestError(404, "there is no such lease", "ask for it anew; one that nobody renews in time ends")
 
 
 def _itself(entry: T) -> T:

@@ -20,7 +20,7 @@ CROWDED = Answer(
     409, {"schema": 1, "error": "the quota of rate group default holds 3 targets", "hint": "release another"}
 )
 STOPPING = Answer(503, {"schema": 1, "error": "keepalive is stopping", "hint": "ask the next one"})
-NONE = Answer(404, {"schema": 1, "error": "there is no such lease", "hint": "PUT it anew"})
+NONE = Answer(404, {"schema": 1, "error": "there is no such lease", "hint": "ask for it anew"})
 
 
 def target(script: str, state: str = "eligible") -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_several_are_released_whatever_becomes_of_one(keepalive: Keepalive, fold
     with answering(folder.path / "k.sock", script):
         ran = keepalive("lease", "release", "a/b", "trial", "--socket", "k.sock")
         assert keepalive("lease", "release", "trial", "--socket", "k.sock") == (0, "", "")
-    assert ran == (1, "", "keepalive: a/b: there is no such lease; PUT it anew\n")
+    assert ran == (1, "", "keepalive: a/b: there is no such lease; ask for it anew\n")
     assert [asked.path for asked in script.asked] == ["/v1/leases/a%2Fb", *["/v1/leases/trial"] * 2]
 
 

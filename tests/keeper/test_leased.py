@@ -30,7 +30,7 @@ WINDOW = 45.0
 AWAY = DaemonUnreachableError("no daemon answers at k.sock (nobody listens there)", "start it")
 CROWDED = DaemonRefusedError(409, "the quota holds 3 targets", "release another lease")
 STOPPING = DaemonRefusedError(503, "keepalive is stopping", "ask the next one")
-UNKNOWN = DaemonRefusedError(404, "there is no such lease", "PUT it anew")
+UNKNOWN = DaemonRefusedError(404, "there is no such lease", "ask for it anew")
 STRANGER = DaemonRefusedError(400, "there is no credential 'prod'", "known here: ops")
 
 
