@@ -164,11 +164,27 @@ class Doubt:
             return None
         return "" if look.whole else "too_many"
 
-    def verdict(self, at: float, *, stored: bool) -> str:
+    def lag_of(self, look: Look, now_ms: int, known_ms: int) -> int:
+        """Say how far the index lags at least, by what of the held events a whole look shows.
+
+        Args:
+            look: What it showed.
+            now_ms: Its date.
+            known_ms: What was known before; less where the index has caught up.
+        """
+        shown = {event.event_id for event in look.events}
+        brought = [each for each in self._held if each.event_id and self.certain_ms < each.timestamp < now_ms]
+        newest_ms = max((each.timestamp for each in brought if each.event_id in shown), default=0)
+        end_ms = self.span(now_ms).end_ms
+        oldest_ms = min((at for _, _, at, _ in brought if newest_ms < at < end_ms), default=now_ms)
+        return max(min(known_ms, now_ms - newest_ms), now_ms - oldest_ms)
+
+    def verdict(self, at: float, lag: float, *, stored: bool) -> str:
         """Say why it is a gap when patience is over, or "" where nothing speaks for one.
 
         Args:
             at: When that is.
+            lag: Seconds after which an event is surely indexed.
             stored: True when the archive ever showed what a stream had brought.
         """
         if self._fault:
@@ -177,7 +193,7 @@ class Doubt:
             return "disconnected"
         if self.anchor is None and not stored:
             return "unconfirmed"
-        if self.anchor is None and at >= self._joined_at + PATIENCE_SECONDS:
+        if self.anchor is None and at >= self._joined_at + lag:
             return ""  # what was logged before there was a stream is indexed by now
         return "not_indexed" if stored else "not_stored"
 

@@ -27,6 +27,9 @@ OUT_OF_TURN_MS = 1000
 PROMPT_MS = 1000
 """How late an event usually comes: where it seems later than that, or early, our own clock is wrong."""
 
+LAG_SPREAD_SECONDS = 5.0
+"""How much later than it was seen to be at least the index may be."""
+
 MOST_SILENCES = 1000
 """Silences that are remembered until somebody asks about them."""
 
@@ -86,6 +89,7 @@ class Splice:
         self._lost: Session | None = None
         self._floor_ms = 0  # what was logged before this date was not asked for
         self._stored: bool | None = None  # None: nothing has shown yet whether Cloudflare stores these events
+        self._lag_ms = 0  # of the index, at least
         self._silence = 0.0
         self._unread_until = -inf  # until then a gap is told for what cannot be read
         self._changed = asyncio.Event()
@@ -114,6 +118,8 @@ class Splice:
     def leave(self, session: Session) -> None:
         """A connection has ended. Unless another had replaced it, all is in doubt since it was last heard."""
         self.live.remove(session)
+        if self._doubt is None:
+            self._remember_silence(session, self._dates.now_ms())
         if session.retired:
             return
         newest = self.live[-1] if self.live else None
@@ -153,8 +159,7 @@ class Splice:
             self.doubt(session)
         else:
             self.rhythm.note(silence, len(events))
-            if silence >= SHORTEST_STALL_SECONDS and self.live == [session]:
-                self._remember_silence(session.certain_ms, events[0].timestamp, now)
+            self._remember_silence(session, events[0].timestamp)
         session.note(now, latest_ms)
         if self._doubt is not None:
             self._hold(self._doubt, session, events)
@@ -229,7 +234,7 @@ class Splice:
             now = loop.time()
             left = doubt.until - now
             if left <= _SOON_SECONDS:
-                self._end(doubt, doubt.verdict(now + _SOON_SECONDS, stored=bool(self._stored)))
+                self._end(doubt, doubt.verdict(now + _SOON_SECONDS, self.lag, stored=bool(self._stored)))
             elif not doubt.joined:
                 self._changed.clear()
                 with suppress(TimeoutError):
@@ -260,13 +265,15 @@ class Splice:
 
     def _recover(self, doubt: Doubt) -> None:
         """Tell what was found and is so old that the index has no holes there any more."""
-        settled = doubt.settle(self._dates.now_ms(PATIENCE_SECONDS))
+        settled = doubt.settle(self._dates.now_ms(self.lag))
         self.counts.recovered += len(settled)
         self._tell(settled)
 
     def _find(self, doubt: Doubt, look: Look) -> None:
         if any(event in self._seen for event in look.events) or (doubt.anchor and look.shows(doubt.anchor)):
             doubt.shown = self._stored = True
+        if look.whole and self._stored:
+            self._lag_ms = doubt.lag_of(look, self._dates.now_ms(), self._lag_ms)
         new = [each for each in look.events if each.timestamp >= self._floor_ms and each not in self._seen]
         late = [each for each in new if each.timestamp < doubt.certain_ms - OUT_OF_TURN_MS]
         if late and self._stored:  # what came behind them was told: a stall that was too short to be doubted
@@ -290,7 +297,7 @@ class Splice:
             self.rhythm.note(self._silence, 0)  # it was nothing but a silence: such ones are usual then
         self._silence = 0.0
         for session in self.live:
-            session.verify(self._dates.now_ms(PATIENCE_SECONDS))
+            session.verify(self._dates.now_ms(self.lag))
             session.trusted = True
             session.retired = session is not self.live[-1]  # whatever it missed is settled or told
             session.suspect = session.suspect or stalled  # it may have lapsed since
@@ -327,9 +334,12 @@ class Splice:
                 self._floor_ms -= ahead_ms
         self._dates.learn(ahead_ms)
 
-    def _remember_silence(self, begin_ms: int, end_ms: int, at: float) -> None:
-        if begin_ms < end_ms and len(self.silences) < MOST_SILENCES:
-            self.silences.append(Silence(Span(begin_ms, end_ms), at))
+    def _remember_silence(self, session: Session, end_ms: int) -> None:
+        """Remember the silence of a session that is over, where it is worth a question."""
+        now, begin_ms = asyncio.get_running_loop().time(), session.certain_ms
+        lasted = now - session.last_at >= SHORTEST_STALL_SECONDS
+        if lasted and begin_ms < end_ms and len(self.silences) < MOST_SILENCES:
+            self.silences.append(Silence(Span(begin_ms, end_ms), now))
 
     def _tell(self, events: Sequence[Event]) -> None:
         fresh = self._seen.fresh(events, asyncio.get_running_loop().time())
@@ -347,6 +357,11 @@ class Splice:
     def _falls_silent(self, session: Session) -> bool:
         silence = asyncio.get_running_loop().time() - session.last_at
         return self.lapsed or session.suspect or self.rhythm.breaks(silence, SHORTEST_STALL_SECONDS)
+
+    @property
+    def lag(self) -> float:
+        """Seconds after which an event is indexed, as far as is known."""
+        return max(PATIENCE_SECONDS, self._lag_ms / 1000 + LAG_SPREAD_SECONDS)
 
     @property
     def _patience(self) -> float:

@@ -8,7 +8,7 @@ from math import inf
 
 from keepalive.livetail.archive import Archive, Span
 from keepalive.livetail.dates import Dates
-from keepalive.livetail.doubt import PATIENCE_SECONDS, SLACK_MS
+from keepalive.livetail.doubt import SLACK_MS
 from keepalive.livetail.session import Session
 from keepalive.livetail.splice import Splice
 
@@ -72,7 +72,7 @@ class Watch:
             look_at = max(look_at, self._looked_at + self._look_apart)
             silences = self._splice.silences
             ended_at = silences[0].ended_at if silences else inf
-            check_at = max(ended_at + PATIENCE_SECONDS, self._checked_at + self._check_apart)
+            check_at = max(ended_at + self._splice.lag, self._checked_at + self._check_apart)
             if min(look_at, check_at) > now:
                 left = min(look_at, check_at) - now
                 await asyncio.sleep(min(LATEST_LOOK_SECONDS, max(_STEP_SECONDS, left)))
@@ -81,7 +81,7 @@ class Watch:
                 await self._look(quiet)
             else:
                 self._checked_at = now
-                await self._check()
+                await self._check(now)
 
     async def _look(self, quiet: Session) -> None:
         """Look into the silence that lasts."""
@@ -97,13 +97,15 @@ class Watch:
             self._splice.doubt(quiet)
             self._replace.set()
         else:
-            quiet.verify(now_ms - int(PATIENCE_SECONDS * 1000))
+            quiet.verify(now_ms - int(self._splice.lag * 1000))
             self._look_apart = min(LONGEST_APART_SECONDS, self._look_apart * 2)
 
-    async def _check(self) -> None:
-        """Look into the silences that are over."""
-        spans = [silence.span for silence in self._splice.silences]
-        look = await self._archive.look(Span(spans[0].begin_ms, spans[-1].end_ms))
+    async def _check(self, now: float) -> None:
+        """Look into the silences that have been over for so long that what they hid is indexed."""
+        lag = self._splice.lag
+        spans = [silence.span for silence in self._splice.silences if silence.ended_at + lag <= now]
+        begin_ms, end_ms = min(span.begin_ms for span in spans), max(span.end_ms for span in spans)
+        look = await self._archive.look(Span(begin_ms, end_ms))
         if look.fault is not None and not look.denied:
             return
         del self._splice.silences[: len(spans)]

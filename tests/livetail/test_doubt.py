@@ -121,26 +121,42 @@ def test_without_a_stream_and_with_nothing_held_it_waits_for_ever() -> None:
 def test_a_denied_look_ends_it_and_a_passing_fault_does_not() -> None:
     doubt = doubted(event(BEGAN + 11_000))
     assert doubt.weigh(Look((), fault=Fault("http_503")), 105.0) is None
-    assert doubt.verdict(130.0, stored=True) == "http_503"
+    assert doubt.verdict(130.0, PATIENCE_SECONDS, stored=True) == "http_503"
     assert doubt.weigh(Look((), fault=Fault("authentication"), denied=True), 106.0) == "authentication"
 
 
 def test_the_verdict_says_why() -> None:
     anchored, quiet = doubted(event(BEGAN + 11_000)), doubted()
-    assert (anchored.verdict(130.0, stored=True), anchored.verdict(130.0, stored=False)) == (
+    assert (
+        anchored.verdict(130.0, PATIENCE_SECONDS, stored=True),
+        anchored.verdict(130.0, PATIENCE_SECONDS, stored=False),
+    ) == (
         "not_indexed",
         "not_stored",
     )
-    assert (quiet.verdict(130.0, stored=True), quiet.verdict(130.0, stored=False)) == ("", "unconfirmed")
+    assert (
+        quiet.verdict(130.0, PATIENCE_SECONDS, stored=True),
+        quiet.verdict(130.0, PATIENCE_SECONDS, stored=False),
+    ) == ("", "unconfirmed")
     quiet.leave()
-    assert quiet.verdict(130.0, stored=True) == "disconnected"
+    assert quiet.verdict(130.0, PATIENCE_SECONDS, stored=True) == "disconnected"
     quiet.weigh(None, 130.0)
-    assert quiet.verdict(130.0, stored=True) == "timeout"
+    assert quiet.verdict(130.0, PATIENCE_SECONDS, stored=True) == "timeout"
 
 
 def test_a_silence_is_none_before_the_index_had_its_time_since_there_is_a_stream() -> None:
     quiet = doubted()
-    assert quiet.verdict(100.0 + PATIENCE_SECONDS - 1, stored=True) == "not_indexed"
+    assert quiet.verdict(100.0 + PATIENCE_SECONDS - 1, PATIENCE_SECONDS, stored=True) == "not_indexed"
+
+
+def test_the_lag_of_the_index_is_what_it_does_not_show_of_what_is_held() -> None:
+    held = [event(BEGAN + at) for at in (11_000, 12_000, 13_000)]
+    doubt = doubted(*held)
+    now_ms = BEGAN + 50_000
+    assert doubt.lag_of(Look((), whole=True), now_ms, 0) == 39_000
+    assert doubt.lag_of(Look((held[0],), whole=True), now_ms, 90_000) == 39_000
+    assert doubt.lag_of(Look((held[1],), whole=True), now_ms, 0) == 37_000
+    assert doubt.lag_of(Look(tuple(held), whole=True), now_ms, 90_000) == 37_000
 
 
 def test_a_429_is_waited_for() -> None:
