@@ -54,9 +54,29 @@ format: venv
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
 
-## bench: the benchmarks, with the figures that docs and README quote
+## bench: keepalive beside a bare aiohttp loop and the official SDK, one core each (7 minutes; the machine has to be quiet)
 bench: venv
+	@$(BIN)/python -m benchmarks.contest
+
+## bench-quick: the same in under a minute, and less exact
+bench-quick: venv
+	@$(BIN)/python -m benchmarks.contest --quick --rounds 1
+
+## bench-crowds: what the real daemon takes of a machine, from 40 targets to 100,000 (13 minutes)
+bench-crowds: venv
+	@$(BIN)/python -m benchmarks.crowd 40 1500 3000 15000 90000 100000
+
+## bench-long: the daemon under faults, at its end, and with slow clients, in real time (50 minutes)
+bench-long: venv
 	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.metrics
+	@$(BIN)/python -m benchmarks.slow_clients
+
+## bench-tail: the tail while its connections are killed, its output is blocked, and as fast as it goes (35 minutes)
+bench-tail: venv
+	@$(BIN)/python -m benchmarks.tail_kills
+	@$(BIN)/python -m benchmarks.tail_blocked
+	@$(BIN)/python -m benchmarks.tail_throughput
 
 ## promises: every fault that must lapse nobody, in full: 100 phases, or a day of virtual time (some minutes)
 promises: venv
@@ -117,4 +137,4 @@ clean:
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{printf "  make %-17s %s\n", $$1, substr($$0, length($$1) + 3)}'
 
-.PHONY: venv run test cover check format bench promises soak kills faults audit image verify-systemd verify-container verify-kubernetes verify-prometheus lock clean help
+.PHONY: venv run test cover check format bench bench-quick bench-crowds bench-long bench-tail promises soak kills faults audit image verify-systemd verify-container verify-kubernetes verify-prometheus lock clean help

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from typing import NamedTuple
 
 _WHOLE_PROCESS = 2
@@ -28,8 +29,9 @@ class Cores(NamedTuple):
         return "**Client and server share the only core there is: the figures say little.**"
 
 
+@cache
 def cores() -> Cores:
-    """The first and the last core that this process may use."""
+    """The first and the last core that this process may use, as it was before it pinned itself to one."""
     allowed = sorted(os.sched_getaffinity(0))
     return Cores(allowed[0], allowed[-1])
 
