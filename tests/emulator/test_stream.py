@@ -69,15 +69,16 @@ async def test_filters_choose_what_is_streamed(http: ClientSession) -> None:
             assert (await frame(socket))["$metadata"]["level"] == "error"
 
 
+@pytest.mark.looptime
 async def test_after_expiry_the_socket_stays_open_and_silent_until_the_next_heartbeat(
     http: ClientSession,
 ) -> None:
-    world = replace(QUICK, window=0.04)
+    world = replace(QUICK, window=5.0, events_per_second=20.0)
     async with Emulator(world) as emulator, http.ws_connect(await prepared(http, emulator)) as socket:
         last = await frame(socket)
         with suppress(TimeoutError):
             while True:
-                last = await socket.receive_json(timeout=0.045)
+                last = await socket.receive_json(timeout=1)
         assert not emulator.eligible(ACCOUNT_ID, "api")
         assert not socket.closed
         await post(http, emulator, body=API)
