@@ -310,10 +310,9 @@ class Measurement:
     async def _keep(self, seconds: float) -> None:
         """Let time pass, and nothing lapse."""
         until = self._clock() + seconds
-        while (left := until - self._clock()) > 0:
-            await asyncio.sleep(min(left, KEEP_SECONDS))
-            if left > KEEP_SECONDS:
-                await self._calls.heartbeat()
+        while self._clock() < until:
+            await self._calls.heartbeat()
+            await asyncio.sleep(min(max(0.0, until - self._clock()), KEEP_SECONDS))
 
     # --- what is told ------------------------------------------------------------------------
 

@@ -182,8 +182,9 @@ async def test_every_call_is_lent_by_the_quota() -> None:
         assert {arrival.route for arrival in calls} == {Route.PREPARE, Route.HEARTBEAT, Route.QUERY}
 
 
-async def test_it_lets_nothing_lapse_but_once_in_each_round() -> None:
-    async with bench(worker(30.0)) as stage:
+@pytest.mark.parametrize("window", [4.0, 30.0])
+async def test_it_lets_nothing_lapse_but_once_in_each_round(window: float) -> None:
+    async with bench(worker(window)) as stage:
         result = await stage.measure()
         (tally,) = stage.emulator.tallies().values()
         assert tally.lapses == result.estimate.rounds
