@@ -177,6 +177,7 @@ PLAYS = int(os.environ.get("PLAYS", "0"))
 """How many plays are drawn at random; without that they are few, and the same each time."""
 
 
+@pytest.mark.timeout(60 + PLAYS)
 @settings(max_examples=PLAYS or 20, deadline=None, derandomize=not PLAYS)
 @given(play=plays)
 @example(play=REGRESSIONS[0])
