@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from math import floor, inf
 
 _LONG_AGO = -(10**12)
@@ -21,7 +22,7 @@ class Ledger:
         self.limit = limit
         self.period = period
         self._slot = period / slots
-        self._counts = [0] * (slots + 1)
+        self._counts = array("I", [0]) * (slots + 1)
         self._head = _LONG_AGO
         self._total = 0
 
