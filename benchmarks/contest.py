@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks.contestants import AT_ONCE
-from benchmarks.cores import cores, cpu_seconds
+from benchmarks.cores import cores
 from benchmarks.daemon import surroundings
 from benchmarks.origin import Origin, opened
 from benchmarks.report import keep, machine
@@ -249,18 +248,12 @@ async def turn(name: str, origin: Origin, length: Length) -> Turn:
             os.sched_setaffinity(process.pid, {cores().client})
             await origin.until(before + AT_ONCE, STARTING)
             await asyncio.sleep(length.warm)
-            began, beats, cpu = time.perf_counter(), origin.requests, cpu_seconds(process.pid)
-            await asyncio.sleep(length.seconds)
-            took, beats, cpu = (
-                time.perf_counter() - began,
-                origin.requests - beats,
-                cpu_seconds(process.pid) - cpu,
-            )
+            seen = await origin.watch(process.pid, length.seconds)
         finally:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-    return Turn(beats / took, cpu / beats * 1e6)
+    return Turn(seen.rate, seen.cost)
 
 
 async def play(names: tuple[str, ...], ways: tuple[str, ...], length: Length, command: str) -> Contest:

@@ -131,10 +131,6 @@ def keepalive(base_url: str, *, speed: bool = False) -> None:
     file.touch(0o600)
     file.write_text(CONFIG.replace("BASE_URL", base_url), encoding="utf-8")
     sys.argv[1:] = ["run", "--config", str(file.absolute())]
-    if speed:
-        import uvloop  # noqa: PLC0415 - as above
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     cli.main()
 
 

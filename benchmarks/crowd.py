@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from aiohttp import ClientSession, UnixConnector
 
-from benchmarks.cores import cores, cpu_seconds
+from benchmarks.cores import cores
 from benchmarks.daemon import ROOT, Daemon, started, until
 from benchmarks.fleet import ACCOUNT_ID
 from benchmarks.origin import Gaps, Origin, opened
@@ -165,13 +165,7 @@ async def _watched(crowd: Crowd, origin: Origin, daemon: Daemon, folder: Path, b
     everybody = time.perf_counter() - began
     await until(lambda: bool(daemon.lines("control.opened")), 60.0)
     await asyncio.sleep(2 * crowd.interval)
-    at, beats, cpu = time.perf_counter(), origin.requests, cpu_seconds(daemon.pid)
-    await asyncio.sleep(crowd.seconds)
-    took, beats, cpu = (
-        time.perf_counter() - at,
-        origin.requests - beats,
-        cpu_seconds(daemon.pid) - cpu,
-    )
+    seen = await origin.watch(daemon.pid, crowd.seconds)
     resident, peak = _memory(daemon.pid)
     status, metrics = [await _asked(folder, path) for path in ("/v1/status", "/metrics")]
     requests, connections = origin.requests, origin.connections
@@ -179,9 +173,9 @@ async def _watched(crowd: Crowd, origin: Origin, daemon: Daemon, folder: Path, b
     return Measured(
         first=first,
         everybody=everybody,
-        rate=beats / took,
-        cpu=cpu / beats * 1e6,
-        core=cpu / took,
+        rate=seen.rate,
+        cpu=seen.cost,
+        core=seen.cpu / seen.seconds,
         resident=resident,
         peak=peak,
         status=status,

@@ -23,7 +23,7 @@ from typing import NamedTuple, cast
 import trustme
 import uvloop
 
-from benchmarks.cores import cores
+from benchmarks.cores import cores, cpu_seconds
 from benchmarks.daemon import surroundings
 
 _BODY = b'{"success":true,"errors":[],"messages":[{"message":"Successful request"}],"result":{}}'
@@ -36,6 +36,24 @@ _SCRIPT = re.compile(rb'"script-(\d+)"')
 
 _COUNTERS = 2
 _REQUESTS, _CONNECTIONS = range(_COUNTERS)
+
+
+class Stretch(NamedTuple):
+    """A stretch of time in which a client was looked at: its seconds, its heartbeats, its seconds of CPU."""
+
+    seconds: float
+    beats: int
+    cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Heartbeats a second."""
+        return self.beats / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """CPU time per heartbeat, in microseconds."""
+        return self.cpu / self.beats * 1e6
 
 
 class Gaps(NamedTuple):
@@ -100,6 +118,12 @@ class Origin:
         async with asyncio.timeout(timeout):
             while self.requests < requests:  # noqa: ASYNC110 - another process sets no event of this one
                 await asyncio.sleep(0.002)
+
+    async def watch(self, pid: int, seconds: float) -> Stretch:
+        """Look at a client for so long: how much it beat, and what it took for that."""
+        began, beats, cpu = time.perf_counter(), self.requests, cpu_seconds(pid)
+        await asyncio.sleep(seconds)
+        return Stretch(time.perf_counter() - began, self.requests - beats, cpu_seconds(pid) - cpu)
 
     async def end(self) -> Gaps:
         """Stop serving, and say what was seen of each script; it was started with `--scripts`."""

@@ -101,10 +101,9 @@ class Breakers(dict[Key, Breaker]):
 
     def over(self, target: Target) -> Iterator[Breaker]:
         """Those that a target stands under, the origin's aside."""
-        if self:
-            for scope in (Scope.CREDENTIAL, Scope.ACCOUNT, Scope.TARGET):
-                if breaker := self.get(target[:scope]):
-                    yield breaker
+        for scope in (Scope.CREDENTIAL, Scope.ACCOUNT, Scope.TARGET):
+            if breaker := self.get(target[:scope]):
+                yield breaker
 
     def ready_at(self, target: Target, now: float) -> float:
         """The moment at which a target may be tried, as far as its own breakers go."""

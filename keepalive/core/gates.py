@@ -177,8 +177,6 @@ class Gates:
 
     def close(self, key: Key, now: float) -> list[Key]:
         """Close one breaker, where there is one."""
-        if not self.breakers:
-            return []
         breaker = self.breakers.pop(key, None)
         if breaker is None:
             return []

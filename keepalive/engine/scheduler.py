@@ -229,7 +229,7 @@ class Scheduler:
                     tasks.create_task(self._journal.run(), name="journal")
                 await self._turn()
         except* _Drained:
-            pass
+            self._beats = 0  # one that was ended before its first step could not say so
         if self._journal:
             await self._journal.finish()
 

@@ -287,9 +287,8 @@ class Splice:
         self._doubt = None
         if not reason and doubt.anchor is None:
             self._recover(doubt)
-        stalled = (
-            doubt.anchor is None and doubt.recovered > 0
-        )  # newer than the stream, which did not bring it
+        # What was found without an anchor is newer than the stream, which did not bring it.
+        stalled = doubt.anchor is None and doubt.recovered > 0
         self.counts.recovered += 0 if stalled else doubt.recovered
         if reason == "not_stored":
             self._stored = False

@@ -116,9 +116,8 @@ class SqliteStore:
         if ring is None or not ring.charge(at):
             return
         self._unflushed.append(ring)
-        if (
-            not self._flush_asked
-        ):  # one hand-over for all that leave together: each costs both threads a switch
+        # One hand-over for all that leave together: each costs both threads a switch.
+        if not self._flush_asked:
             self._flush_asked = True
             self._scribe.submit(self._flush)
 
